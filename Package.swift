@@ -1,0 +1,96 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours: Swift 6 language mode, warnings are errors.
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOSSL", package: "swift-nio-ssl"),
+]
+
+let package = Package(
+    name: "pgtandem",
+    products: [.executable(name: "pgtandem", targets: ["pgtandem"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.0"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
+        .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
+    ],
+    targets: [
+        // C: what Glibc's overlay lacks, and the client library of PostgreSQL.
+        .target(name: "CLinux"),
+        .systemLibrary(name: "Clibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+
+        // The decision core. Imports nothing, not even Foundation; a test holds it to that.
+        .target(name: "TandemCore", swiftSettings: strict),
+
+        // Threads, clocks, durable files, processes: the small part of an operating system that the shell needs.
+        .target(name: "TandemSystem", dependencies: ["CLinux"], swiftSettings: strict),
+
+        // Documents that leave the process: messages between agents, status, the ledger's text.
+        .target(name: "TandemWire", dependencies: ["TandemCore"], swiftSettings: strict),
+
+        .target(
+            name: "TandemConfiguration",
+            dependencies: ["TandemCore", "TandemSystem", .product(name: "Yams", package: "Yams")],
+            swiftSettings: strict),
+
+        // The agent: loop, interpreter, ports, ledger file, control socket.
+        .target(
+            name: "TandemRuntime",
+            dependencies: [
+                "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+
+        // Adapters.
+        .target(name: "TandemLinux", dependencies: ["CLinux", "TandemSystem"], swiftSettings: strict),
+        .target(
+            name: "TandemPostgres", dependencies: ["Clibpq", "TandemCore", "TandemSystem"], swiftSettings: strict),
+        .target(
+            name: "TandemNetwork",
+            dependencies: nio + ["TandemSystem", .product(name: "X509", package: "swift-certificates")],
+            swiftSettings: strict),
+
+        // Two real hosts on one machine: used by the demo, the tests and the bench.
+        .target(name: "TandemLab", dependencies: ["CLinux", "Clibpq", "TandemSystem"], swiftSettings: strict),
+
+        .executableTarget(
+            name: "pgtandem",
+            dependencies: [
+                "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration", "TandemRuntime", "TandemLinux",
+                "TandemPostgres", "TandemNetwork", "TandemLab",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+
+        // Tests: stories of the core; adapters against real parts; two real hosts; rules of style that a program can check.
+        .testTarget(name: "StoryTests", dependencies: ["TandemCore"], swiftSettings: strict),
+        .testTarget(name: "TandemSystemTests", dependencies: ["TandemSystem"], swiftSettings: strict),
+        .testTarget(name: "TandemLinuxTests", dependencies: ["TandemLinux", "TandemSystem", "CLinux"], swiftSettings: strict),
+        .testTarget(
+            name: "TandemPostgresTests", dependencies: ["TandemPostgres", "TandemCore", "TandemSystem"], swiftSettings: strict),
+        .testTarget(
+            name: "TandemNetworkTests",
+            dependencies: nio + ["TandemNetwork", "TandemSystem", .product(name: "X509", package: "swift-certificates")],
+            swiftSettings: strict),
+        .testTarget(name: "TandemConfigurationTests", dependencies: ["TandemConfiguration", "TandemCore"], swiftSettings: strict),
+        .testTarget(
+            name: "TandemRuntimeTests", dependencies: ["TandemRuntime", "TandemCore", "TandemWire", "TandemSystem"],
+            swiftSettings: strict),
+        .testTarget(name: "TandemLabTests", dependencies: ["TandemLab", "TandemSystem", "pgtandem"], swiftSettings: strict),
+        .testTarget(name: "LabTests", dependencies: ["TandemLab", "TandemSystem", "TandemWire", "pgtandem"], swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)
