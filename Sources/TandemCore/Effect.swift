@@ -1,0 +1,91 @@
+/// An order to the shell. The order of effects is part of their meaning: what must be durable comes before what relies on it,
+/// and the core waits for `ledgerWritten` where one does. Each may run twice after a crash, and is harmless then.
+public enum Effect: Hashable, Sendable {
+    /// Write, fsync, rename, fsync of the folder; comes back as `ledgerWritten`. Written again: the same file.
+    case writeLedger(Ledger, peerHeardIn: BootID?)
+    case send(Heartbeat, Heartbeat.Header)
+    /// Start PostgreSQL. Already running: done.
+    case start(StartMode, OperationID)
+    /// End PostgreSQL; done means that no process of the data directory is left.
+    case stop(StopMode, OperationID)
+    /// End recovery; done when it accepts writes. Already open: done.
+    case promote(OperationID)
+    /// Write the managed settings and have them read.
+    case configure(Settings, OperationID)
+    /// 4.2, step 1: `synchronous_standby_names` is in effect, and this copy has confirmed the insert position of that time.
+    case confirmSynchronous(CopyID, OperationID)
+    /// This copy has confirmed the position where recovery ended here (5.3).
+    case confirmPosition(CopyID, OperationID)
+    case checkpoint(OperationID)
+    /// The end of a dead instance's WAL, found by reading on from a record boundary (4.4, step 3).
+    case findEndOfWAL(from: LSN, OperationID)
+    /// Have all WAL up to here: from the stream, or from the peer's `pg_wal` by the agents' link (4.4, step 4; 6.3).
+    case receiveWAL(upTo: LSN, OperationID)
+    /// `regardless`: with authority, another machine's answer raises an alarm and does not stop the taking (7).
+    case claimAddress(AddressRole, regardless: Bool, OperationID)
+    /// Sessions end first, then the address goes (7).
+    case releaseAddress(AddressRole, OperationID)
+    /// The row that says from what this term descends (section 9).
+    case recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline)
+    case answer(RequestID, CommandAnswer)
+    case notice(Notice)
+    case exit
+
+    public enum StartMode: String, Hashable, Sendable {
+        /// With `standby.signal`: recovers and serves reads, whatever it was.
+        case standby
+        /// Direct; only with authority held without a break (5.1).
+        case primary
+    }
+
+    public enum StopMode: String, Hashable, Sendable {
+        /// Sessions are ended, a shutdown checkpoint is written, the standby gets it. For planned changes.
+        case fast
+        /// At once, without a checkpoint; crash recovery follows. Every process is gone afterwards.
+        case immediate
+    }
+}
+
+public enum AddressRole: String, Hashable, Sendable { case primary, standby }
+
+/// What the managed include file depends on (4.2, section 9). The rest of it is constant for a host.
+public struct Settings: Hashable, Sendable {
+    /// The copy here: the name under which this instance streams from the other one, and its slot there.
+    public var copy: CopyID?
+    /// The copy that commits wait for; nil: none.
+    public var synchronous: CopyID?
+    /// The copies that own a replication slot here.
+    public var slot: CopyID?
+    public init(copy: CopyID?, synchronous: CopyID?, slot: CopyID?) {
+        self.copy = copy
+        self.synchronous = synchronous
+        self.slot = slot
+    }
+}
+
+public enum CommandAnswer: Hashable, Sendable {
+    case progress(String)
+    case done(String)
+    case refused([RefusalNote])
+}
+
+/// Something a person may want to know: the log line, and later the entry of the history.
+public struct Notice: Hashable, Sendable {
+    public enum Level: String, Hashable, Sendable { case info, warning, error }
+    public var level: Level
+    public var text: String
+    public var facts: [Fact]
+    public struct Fact: Hashable, Sendable {
+        public var name: String
+        public var value: String
+        public init(_ name: String, _ value: some CustomStringConvertible) {
+            self.name = name
+            self.value = value.description
+        }
+    }
+    public init(_ level: Level, _ text: String, _ facts: [Fact] = []) {
+        self.level = level
+        self.text = text
+        self.facts = facts
+    }
+}

@@ -1,0 +1,111 @@
+// What the peer says: its ledger first, then what it asks.
+
+extension Node {
+    mutating func hear(_ heartbeat: Heartbeat, _ header: Heartbeat.Header, at now: Instant) {
+        // A message for another session of ours was meant for a node that knew other things (section 1).
+        guard header.receiver == session, peer.accepts(heartbeat, from: header.sender) else { return }
+        peer.isLinked = true
+        peer.last = heartbeat
+        peer.heardAt = now
+        if let number = heartbeat.acknowledged, number <= heartbeats { peer.acknowledged = number }
+        if heartbeat.report.postgres.isOpen, let flushed = heartbeat.report.postgres.flushed {
+            freshness.primaryWas(at: flushed, now)
+        }
+        if let theirs = heartbeat.ledger { meet(theirs, at: now) }
+        notePeerHeard(at: now)
+        if let ask = heartbeat.ask { consider(ask, at: now) }
+        if let answer = heartbeat.answer { heed(answer, at: now) }
+    }
+
+    /// Two ledgers met: the newer wins (5.6).
+    mutating func meet(_ theirs: Ledger, at now: Instant) {
+        // No ledger: this node cannot know what it has forgotten; only `join` gives it one (5.5).
+        guard let mine = newest else { return }
+        guard theirs.cluster == policy.cluster else { return }
+        if theirs.contradicts(mine) { return halt(.contradiction(mine, theirs), at: now) }
+        guard theirs.isNewer(than: mine) else { return }
+        if theirs.primary == policy.node { return adoptOwn(theirs, at: now) }
+        switch state {
+        case .halted: return
+        case .waiting, .standby:
+            // Before the first look at the data directory, nothing can be said about the copy; the next heartbeat says it again.
+            if postgres != nil { take(theirs) }
+        case .primary, .promoting, .handingOver:
+            // 6.1: somebody else was made primary. The instance stops and the address goes, as in every standby.
+            notice(.warning, "the other node is primary by a newer ledger \(theirs): this node gives the role up")
+            take(theirs)
+            state = .standby(Standby(since: now, prepared: nil))
+        case .stopping:
+            take(theirs)
+        }
+    }
+
+    /// A newer ledger by which the other node is primary. 4.2, step 3: one that pairs with another copy than the one here is
+    /// answered with `(T, n+2, A, sole)`, which is consent: this node's directory is not what the primary believes.
+    private mutating func take(_ theirs: Ledger) {
+        let mine = postgres?.copy.flatMap { $0.node == policy.node ? $0.copy : nil }
+        write(theirs.bond == .paired && theirs.standbyCopy != mine ? theirs.sole() : theirs)
+    }
+
+    /// A newer ledger by which this node is primary: the peer's consent, a handover, or news that this disk has forgotten.
+    private mutating func adoptOwn(_ theirs: Ledger, at now: Instant) {
+        switch state {
+        case .primary, .promoting:
+            // Consent (4.1): the peer has given its right up, durably, before this could be heard.
+            if theirs.bond == .sole { write(theirs) }
+        case .standby where theirs.handoverEnd != nil && theirs.bond == .paired:
+            takeOver(theirs, at: now)
+        case .waiting, .standby:
+            // The ledger here is older than what the peer knows of this node: a restored disk (5.2). Taken, then looked at anew.
+            write(theirs)
+            state = .waiting(Waiting(since: now))
+        case .handingOver, .stopping, .halted: break
+        }
+    }
+
+    private mutating func consider(_ ask: Heartbeat.Ask, at now: Instant) {
+        switch ask {
+        case .consent(let sole):
+            // 4.1: only a standby has a right to give up, and only to the primary of this very term.
+            guard let mine = newest, sole.isNewer(than: mine), sole.bond == .sole, sole.primary == policy.peer,
+                mine.term == sole.term, mine.primary == policy.peer
+            else { return }
+            switch state {
+            case .waiting, .standby, .stopping: write(sole)
+            case .promoting, .primary, .handingOver, .halted: return
+            }
+        case .prepare(let handover):
+            if case .standby(var standby) = state {
+                standby.prepared = handover
+                state = .standby(standby)
+            }
+        case .switchover(let number):
+            switchoverAskedByPeer(number, at: now)
+        }
+    }
+
+    private mutating func heed(_ answer: Heartbeat.Answer, at now: Instant) {
+        switch answer {
+        case .prepared(let id, let replayed):
+            if case .handingOver(var handing) = state, handing.id == id, handing.replayed == nil {
+                handing.replayed = replayed
+                state = .handingOver(handing)
+            }
+        case .notPrepared(let id, let notes):
+            if case .handingOver(let handing) = state, handing.id == id {
+                handoverRefused(handing, notes.map(Refusal.peerSays), at: now)
+            }
+        case .switchoverRefused(let number, let notes):
+            if let request, request.number == number {
+                order(.answer(request.id, .refused(notes)))
+                self.request = nil
+            }
+        }
+    }
+
+    mutating func halt(_ reason: Refusal, at now: Instant) {
+        if case .halted = state { return }
+        notice(.error, "this node serves nothing until a person decides: \(reason.text)")
+        state = .halted(Halted(since: now, reason: reason))
+    }
+}

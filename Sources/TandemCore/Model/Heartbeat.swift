@@ -1,0 +1,85 @@
+/// What one agent tells the other, every `h` and at once when something of weight changed: its ledger, what it sees, what it
+/// asks and what it answers. One message that holds the whole present state: a lost one is made good by the next, a second
+/// copy says nothing new, an overtaken one is dropped (section 1).
+public struct Heartbeat: Hashable, Sendable {
+    /// Grows by one with each heartbeat of a session.
+    public var number: UInt64
+    public var ledger: Ledger?
+    public var report: PeerReport
+    /// The newest heartbeat of the receiver that the sender supports (3.1). A node that is about to act against the receiver
+    /// acknowledges nothing.
+    public var acknowledged: UInt64?
+    public var ask: Ask?
+    public var answer: Answer?
+
+    public init(
+        number: UInt64, ledger: Ledger?, report: PeerReport, acknowledged: UInt64?, ask: Ask?, answer: Answer?
+    ) {
+        self.number = number
+        self.ledger = ledger
+        self.report = report
+        self.acknowledged = acknowledged
+        self.ask = ask
+        self.answer = answer
+    }
+
+    /// Whose run sent it, and to which run of the receiver.
+    public struct Header: Hashable, Sendable {
+        public var sender: SessionID
+        public var receiver: SessionID
+        public init(sender: SessionID, receiver: SessionID) {
+            self.sender = sender
+            self.receiver = receiver
+        }
+    }
+
+    public enum Ask: Hashable, Sendable {
+        /// Give up the right to be promoted: write this ledger, `(T, n+1, me, sole)` (4.1).
+        case consent(Ledger)
+        /// Get ready to take over, and say where your WAL ends (4.4, step 1).
+        case prepare(handover: UInt64)
+        /// A person asked here for a switchover; the primary carries it out.
+        case switchover(request: UInt64)
+    }
+
+    public enum Answer: Hashable, Sendable {
+        /// Ready for that handover; the end of the last record replayed here, a record boundary.
+        case prepared(handover: UInt64, replayed: LSN)
+        case notPrepared(handover: UInt64, [RefusalNote])
+        case switchoverRefused(request: UInt64, [RefusalNote])
+    }
+}
+
+/// One agent's view of itself, for the other one.
+public struct PeerReport: Hashable, Sendable {
+    public var role: Role
+    public var boot: BootID
+    public var postgres: LocalPostgres
+    /// How old the data here is, as far as this standby can tell from the primary's positions; nil: unknown, never zero.
+    public var dataAge: Duration?
+    public var holdsPrimaryAddress: Bool
+    public var holdsStandbyAddress: Bool
+    /// The primary's order: who shall hold the standby address (7).
+    public var standbyAddressHolder: NodeName?
+    /// This agent was told to stop.
+    public var isLeaving: Bool
+    /// Why this node could not be promoted now; empty: it could.
+    public var refusals: [RefusalNote]
+
+    public init(role: Role, boot: BootID, postgres: LocalPostgres) {
+        self.role = role
+        self.boot = boot
+        self.postgres = postgres
+        holdsPrimaryAddress = false
+        holdsStandbyAddress = false
+        isLeaving = false
+        refusals = []
+    }
+}
+
+/// What a node serves (section 1, "role").
+public enum Role: String, Hashable, Sendable {
+    case primary, standby
+    case primaryStandby = "primary_standby"
+    case none
+}

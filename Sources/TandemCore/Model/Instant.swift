@@ -1,0 +1,32 @@
+/// A reading of the host's clock that counts suspension (CLOCK_BOOTTIME on Linux), in nanoseconds since the host booted.
+///
+/// Never wall time: no decision depends on a date (`protocol.md` 3.1). Readings of two hosts, or of two boots of one host, are
+/// not comparable.
+public struct Instant: Hashable, Comparable, Sendable {
+    public var nanoseconds: Int64
+
+    public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
+    public static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
+    public static func + (a: Instant, b: Duration) -> Instant { Instant(nanoseconds: a.nanoseconds + b.nanoseconds) }
+    public static func - (a: Instant, b: Instant) -> Duration { .nanoseconds(a.nanoseconds - b.nanoseconds) }
+}
+
+extension Duration {
+    /// The whole duration in nanoseconds; durations of ours are far below the 292 years that fit.
+    var nanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+
+    /// Milliseconds, rounded down: for messages and status documents.
+    public var milliseconds: Int64 { nanoseconds / 1_000_000 }
+
+    /// `2s`, `1.5s`, `200ms`: the way durations are written in the configuration.
+    public var text: String {
+        let ms = milliseconds
+        if ms % 1000 == 0 && ms != 0 { return "\(ms / 1000)s" }
+        if ms >= 1000 { return "\(ms / 1000).\(ms % 1000 / 100)s" }
+        return "\(ms)ms"
+    }
+}

@@ -1,0 +1,230 @@
+/// One node's decisions: values in, effects out. No clock, no chance, no input or output of its own; the agent and the
+/// simulator run the very same code.
+public struct Node: Sendable {
+    public let policy: Policy
+    public internal(set) var state: State
+    /// What is on disk; never what is only being written.
+    public internal(set) var ledger: Ledger?
+    public internal(set) var peerHeardIn: BootID?
+    public internal(set) var postgres: LocalPostgres?
+    public internal(set) var peer = Peer()
+    public internal(set) var held = Event.Held(primary: .none, standby: .none)
+    public internal(set) var configuration = ConfigurationAgreement.unknown
+    public internal(set) var session = SessionID(0)
+    public internal(set) var boot = BootID("")
+    /// The agent was told to stop.
+    public internal(set) var isLeaving = false
+
+    /// The newest ledger whose writing is under way.
+    var writing: Ledger?
+    var instance = InstanceKeeper()
+    var addresses = AddressKeeper()
+    var settings = SettingsKeeper()
+    var freshness = Freshness()
+    var request: PendingRequest?
+    var joining: Joining?
+    /// The copy that joined last and is not paired yet: its slot keeps the WAL that it will ask for.
+    var joined: CopyID?
+    /// The peer's switchover request that was looked at last, and the answer if it was no.
+    var lastAsked: UInt64?
+    var refusedThere: Heartbeat.Answer?
+    var heartbeats: UInt64 = 0
+    var lastSent: Heartbeat?
+    var lastSentAt: Instant?
+    var operations: UInt64 = 0
+    var lastRefusal: Refusal?
+    var effects: [Effect] = []
+
+    public init(policy: Policy) {
+        self.policy = policy
+        state = .waiting(Waiting(since: Instant(nanoseconds: 0)))
+    }
+
+    public enum ConfigurationAgreement: Hashable, Sendable {
+        case unknown
+        case agreed
+        case differs([String], since: Instant)
+    }
+
+    /// A person's command that is under way here, or was passed on to the primary.
+    struct PendingRequest: Hashable, Sendable {
+        var id: RequestID
+        var number: UInt64
+        var since: Instant
+    }
+
+    /// A copy that the peer's `join` made; its first ledger is on its way to the disk here.
+    struct Joining: Hashable, Sendable {
+        var id: RequestID
+        var copy: CopyID
+        var ledger: Ledger
+    }
+
+    /// The one entry: a fact, and the time. The order of the effects is to be kept.
+    public mutating func step(_ event: Event, at now: Instant) -> [Effect] {
+        effects = []
+        if case .halted = state, case .started = event { return [] }
+        take(event, at: now)
+        decide(at: now)
+        keepSettings(at: now)
+        keepAddresses(at: now)
+        speak(event, at: now)
+        return effects
+    }
+
+    // MARK: - facts
+
+    private mutating func take(_ event: Event, at now: Instant) {
+        switch event {
+        case .started(let start):
+            session = start.session
+            boot = start.boot
+            ledger = start.ledger
+            peerHeardIn = start.peerHeardIn
+            state = .waiting(Waiting(since: now))
+        case .tick:
+            break
+        case .postgres(let observation):
+            postgres = observation
+            instance.observed(observation)
+        case .hello(let session):
+            peer.begin(session)
+        case .linkLost:
+            peer.isLinked = false
+        case .heartbeat(let heartbeat, let header):
+            hear(heartbeat, header, at: now)
+        case .ledgerWritten(let written):
+            if writing == written { writing = nil }
+            if ledger.map({ written.isNewer(than: $0) }) ?? true { ledger = written }
+            notePeerHeard(at: now)
+            ledgerIsDurable(written, at: now)
+        case .ledgerNotWritten(let wanted, let why):
+            if writing == wanted { writing = nil }
+            notice(.error, "the ledger could not be written; this node keeps the old one and the old rights: \(why)")
+            ledgerFailed(wanted, at: now)
+        case .completed(let operation, let outcome):
+            complete(operation, outcome, at: now)
+        case .addresses(let seen):
+            held = seen
+        case .configurationsCompared(let keys):
+            if keys.isEmpty {
+                configuration = .agreed
+            } else if case .differs(_, let since) = configuration {
+                configuration = .differs(keys, since: since)
+            } else {
+                configuration = .differs(keys, since: now)
+            }
+        case .command(let command, let id):
+            obey(command, id, at: now)
+        case .stopRequested:
+            isLeaving = true
+        }
+    }
+
+    /// An operation's end goes to whoever waits for it; the keepers first, then the state.
+    private mutating func complete(_ operation: OperationID, _ outcome: Outcome, at now: Instant) {
+        if case .failed(let why) = outcome { notice(.warning, why, [.init("operation", operation)]) }
+        if instance.completed(operation, outcome, at: now + policy.retry) { return }
+        if addresses.completed(operation, outcome, at: now + policy.retry) { return }
+        if settings.completed(operation, outcome, at: now + policy.retry) { return }
+        switch state {
+        case .promoting(let promoting): completed(promoting, operation, outcome, at: now)
+        case .primary(let primary): completed(primary, operation, outcome, at: now)
+        case .handingOver(let handing): completed(handing, operation, outcome, at: now)
+        case .stopping(let stopping): completed(stopping, operation, outcome, at: now)
+        // No operation of their own: an outcome here belongs to a state that was left.
+        case .waiting, .standby, .halted: break
+        }
+    }
+
+    private mutating func ledgerIsDurable(_ written: Ledger, at now: Instant) {
+        switch state {
+        case .promoting(let promoting): ledgerWritten(promoting, written, at: now)
+        case .primary(let primary): ledgerWritten(primary, written, at: now)
+        case .handingOver(let handing): ledgerWritten(handing, written, at: now)
+        // Nothing waits there: a ledger that was taken from the peer has no follower but the next decision.
+        case .waiting, .standby, .stopping, .halted: break
+        }
+    }
+
+    private mutating func ledgerFailed(_ wanted: Ledger, at now: Instant) {
+        switch state {
+        case .promoting(var promoting):
+            if promoting.rung == .writing(wanted) {
+                promoting.rung = .retrying(now + policy.retry)
+                state = .promoting(promoting)
+            }
+        case .primary(var primary):
+            if primary.pairing == .writing(wanted) {
+                primary.pairing = .retrying(now + policy.retry)
+                state = .primary(primary)
+            }
+        case .handingOver(var handing):
+            if handing.phase == .writing(wanted) {
+                handing.phase = .measuring(nil)
+                handing.notBefore = now + policy.retry
+                state = .handingOver(handing)
+            }
+        // What came from the peer comes again with its next heartbeat.
+        case .waiting, .standby, .stopping, .halted: break
+        }
+        if let joining, joining.ledger == wanted {
+            order(.answer(joining.id, .refused([Refusal.busy("the primary could not write its ledger").note])))
+            self.joining = nil
+        }
+    }
+
+    // MARK: - decisions
+
+    /// What the present facts lead to. Run after every event, so that it does not matter which one brought the last missing fact.
+    private mutating func decide(at now: Instant) {
+        for _ in 0..<4 {
+            let before = state
+            switch state {
+            case .waiting(let waiting): decide(waiting, at: now)
+            case .standby(let standby): decide(standby, at: now)
+            case .promoting(let promoting): decide(promoting, at: now)
+            case .primary(let primary): decide(primary, at: now)
+            case .handingOver(let handing): decide(handing, at: now)
+            case .stopping(let stopping): decide(stopping, at: now)
+            case .halted(let halted): decide(halted, at: now)
+            }
+            if state == before { return }
+        }
+    }
+
+    // MARK: - small tools for the states
+
+    mutating func nextOperation() -> OperationID {
+        operations += 1
+        return OperationID(operations)
+    }
+
+    mutating func order(_ effect: Effect) { effects.append(effect) }
+
+    mutating func notice(_ level: Notice.Level, _ text: String, _ facts: [Notice.Fact] = []) {
+        var all = facts
+        if let ledger {
+            all.append(.init("term", ledger.term))
+            all.append(.init("step", ledger.step))
+        }
+        effects.append(.notice(Notice(level, text, all)))
+    }
+
+    /// Puts a newer ledger on its way to the disk. Nothing that relies on it may happen before `ledgerWritten`.
+    mutating func write(_ newer: Ledger) {
+        guard newest.map({ newer.isNewer(than: $0) }) ?? true else { return }
+        writing = newer
+        effects.append(.writeLedger(newer, peerHeardIn: peerHeardIn))
+    }
+
+    /// The newest ledger that this node knows, durable or not: what a newer one is measured against.
+    var newest: Ledger? { writing ?? ledger }
+
+    /// The boot rule of 4.3 rests on this: that the peer was heard, in this boot, to agree with the ledger here.
+    mutating func notePeerHeard(at now: Instant) {
+        guard peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now) else { return }
+        peerHeardIn = boot
+        if writing == nil { effects.append(.writeLedger(ledger, peerHeardIn: boot)) }
+    }
+}

@@ -1,0 +1,132 @@
+/// One address operation per role at a time, with a pause after a failure.
+struct AddressKeeper: Hashable, Sendable {
+    var primary: OperationID?
+    var standby: OperationID?
+    var primaryNotBefore: Instant?
+    var standbyNotBefore: Instant?
+
+    mutating func completed(_ ended: OperationID, _ outcome: Outcome, at retry: Instant) -> Bool {
+        let notBefore: Instant? = if case .failed = outcome { retry } else { nil }
+        if primary == ended {
+            primary = nil
+            primaryNotBefore = notBefore
+            return true
+        }
+        if standby == ended {
+            standby = nil
+            standbyNotBefore = notBefore
+            return true
+        }
+        return false
+    }
+}
+
+/// What a state wants of an address.
+enum AddressWish: Hashable, Sendable {
+    /// `regardless`: another machine's answer to the probe does not stop the taking (7: with authority).
+    case hold(regardless: Bool)
+    case release
+    /// As it is: neither taken nor given up now.
+    case keep
+}
+
+extension Node {
+    /// Section 7. Compared with what the interface really holds after every event, so that an address that was added or removed
+    /// by somebody else is put right at once.
+    mutating func keepAddresses(at now: Instant) {
+        if addresses.primary == nil, now >= addresses.primaryNotBefore ?? now {
+            addresses.primary = fulfil(primaryAddressWish(at: now), of: .primary)
+        }
+        if addresses.standby == nil, now >= addresses.standbyNotBefore ?? now {
+            addresses.standby = fulfil(standbyAddressWish(at: now), of: .standby)
+        }
+    }
+
+    private mutating func fulfil(_ wish: AddressWish, of role: AddressRole) -> OperationID? {
+        switch (wish, held[role]) {
+        case (.keep, _), (.hold, .all), (.release, .none):
+            return nil
+        case (.hold(let regardless), .none), (.hold(let regardless), .some):
+            let operation = nextOperation()
+            order(.claimAddress(role, regardless: regardless, operation))
+            return operation
+        case (.release, .some), (.release, .all):
+            let operation = nextOperation()
+            order(.releaseAddress(role, operation))
+            return operation
+        }
+    }
+
+    /// S5: only with authority, and only after PostgreSQL accepts writes.
+    func primaryAddressWish(at now: Instant) -> AddressWish {
+        switch state {
+        case .primary:
+            guard hasAuthority(at: now) else { return .release }
+            return postgres?.isOpen == true ? .hold(regardless: true) : .keep
+        case .waiting:
+            // An agent that was restarted under a running primary: neither clients nor the address notice (5.3).
+            guard let postgres else { return .keep }
+            return postgres.isOpen && ledger?.primary == policy.node ? .keep : .release
+        case .handingOver(let handing):
+            switch handing.phase {
+            case .preparing, .ending: return .keep
+            case .measuring, .writing: return .release
+            }
+        case .stopping(let stopping):
+            return stopping.phase == .ended ? .release : .keep
+        case .standby, .promoting, .halted:
+            return .release
+        }
+    }
+
+    func standbyAddressWish(at now: Instant) -> AddressWish {
+        switch state {
+        case .primary(let primary):
+            guard primary.ordered.holder == policy.node else { return .release }
+            return peerIsClearOfStandbyAddress(primary.ordered, at: now) ? .hold(regardless: false) : .keep
+        case .standby:
+            return mayServeReads(at: now) ? .hold(regardless: false) : .release
+        case .stopping(let stopping) where stopping.phase == .leaving:
+            return mayServeReads(at: now) ? .hold(regardless: false) : .release
+        case .waiting:
+            guard let postgres else { return .keep }
+            return postgres.isRunning && ledger != nil ? .keep : .release
+        case .promoting, .handingOver:
+            return .keep
+        case .stopping(let stopping):
+            return stopping.phase == .ended ? .release : .keep
+        case .halted:
+            return .release
+        }
+    }
+
+    /// A standby serves reads while the primary's order stands and its data is fresh enough. Not hearing the primary, it goes on
+    /// until its data is too old: with the arbiter `manual`, the primary cannot be `sole` without this node's word (7).
+    private func mayServeReads(at now: Instant) -> Bool {
+        guard peer.report?.standbyAddressHolder == policy.node, postgres?.isRecovering == true, let age = dataAge(at: now) else {
+            return false
+        }
+        return age <= policy.maximumStaleness
+    }
+
+    /// The standby has seen the order and holds nothing; or it is out by somebody's word and the probe decides (7).
+    private func peerIsClearOfStandbyAddress(_ order: Primary.StandbyOrder, at now: Instant) -> Bool {
+        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return ledger?.bond == .sole }
+        return !report.holdsStandbyAddress && (peer.acknowledged ?? 0) >= order.number
+    }
+
+    /// Who shall hold the standby address, by the primary's view; with hysteresis (7).
+    func wantedStandbyHolder(_ current: NodeName, at now: Instant) -> NodeName {
+        guard let ledger, ledger.bond == .paired else { return policy.node }
+        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return current }
+        guard report.postgres.isRecovering, !report.isLeaving, report.postgres.copy?.copy == ledger.standbyCopy else {
+            return policy.node
+        }
+        // Unknown is never fresh.
+        guard let age = report.dataAge else { return policy.node }
+        if current == policy.peer { return age <= policy.maximumStaleness ? policy.peer : policy.node }
+        guard let replayed = report.postgres.replayed, let flushed = postgres?.flushed else { return policy.node }
+        let near = replayed.behind(flushed) <= policy.returnLimit.bytes && age <= policy.returnLimit.age
+        return near ? policy.peer : policy.node
+    }
+}

@@ -1,0 +1,74 @@
+extension Node {
+    /// 4.2: may the primary begin to pair with the standby that it hears? The copy, if so.
+    func mayPair(at now: Instant) -> (verdict: Verdict, copy: CopyID?) {
+        guard let ledger, let postgres, let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
+            return (.no([.peerSilent(peer.silence(at: now))]), nil)
+        }
+        var refusals: [Refusal] = incompatibilities(with: report)
+        if report.isLeaving { refusals.append(.peerLeaving) }
+        if report.role != .standby { refusals.append(.peerSays(.init(code: "notStandby", text: "the other node's role is \(report.role.rawValue)"))) }
+        // The standby has written this very `sole`: whatever it was told before is void (4.2 begins at `sole`).
+        if !peer.agrees(with: ledger) {
+            refusals.append(.busy("the standby has not taken the ledger \(ledger) yet"))
+        }
+        guard let mark = report.postgres.copy, mark.node == policy.peer else {
+            refusals.append(.otherCopy(ledger: nil, here: report.postgres.copy?.copy))
+            return (.no(refusals), nil)
+        }
+        let senders = postgres.replicas.filter { $0.applicationName == mark.copy.applicationName && $0.isStreaming }
+        if senders.count == 1, report.postgres.isStreaming, let flushed = senders[0].flushed, let here = postgres.flushed {
+            let limit = policy.mode == .synchronous ? policy.handoverBytes : policy.promoteLimit.bytes
+            let behind = flushed.behind(here)
+            if behind > limit { refusals.append(.behind(by: behind, limit: limit)) }
+        } else {
+            refusals.append(.notStreaming)
+        }
+        return (Verdict(refusals), mark.copy)
+    }
+
+    /// 4.1: is the standby lost or not fit, by what it says itself or what is seen of it? A silent standby is another matter:
+    /// it cannot consent, and only the arbiter decides.
+    func mustPart(_ primary: Primary, at now: Instant) -> Refusal? {
+        guard let ledger, ledger.bond == .paired, let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
+            return nil
+        }
+        if report.isLeaving { return .peerLeaving }
+        if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy { return .otherCopy(ledger: ledger.standbyCopy, here: copy) }
+        switch report.postgres.condition {
+        case .stopped, .orphaned: return .postgresNotReady("the standby's PostgreSQL has ended")
+        case .unusable(let why): return .postgresNotReady("the standby's data directory cannot be used: \(why)")
+        case .running(isInRecovery: false): return .postgresNotReady("the standby's PostgreSQL was promoted by somebody")
+        case .starting, .silent, .running(isInRecovery: true): break
+        }
+        if let since = primary.streamLostSince, now - since > policy.streamPatience { return .notStreaming }
+        if policy.mode == .asynchronous { return lagRefusal(at: now) }
+        return nil
+    }
+
+    /// 4.6: asynchronous mode is `paired` within the lag limit only.
+    func lagRefusal(at now: Instant) -> Refusal? {
+        guard let report = peer.report, let here = postgres?.flushed, let there = report.postgres.received else { return nil }
+        let behind = there.behind(here)
+        if behind > policy.promoteLimit.bytes { return .behind(by: behind, limit: policy.promoteLimit.bytes) }
+        if let age = report.dataAge, age > policy.promoteLimit.age { return .tooOld(age: age, limit: policy.promoteLimit.age) }
+        return nil
+    }
+
+    /// 5.8: another system, another major version: refuse, say so, touch nothing.
+    func incompatibilities(with report: PeerReport) -> [Refusal] {
+        var refusals: [Refusal] = []
+        if let here = postgres?.systemIdentifier, let there = report.postgres.systemIdentifier, here != there {
+            refusals.append(.otherSystem(here: here, there: there))
+        }
+        if let here = postgres?.majorVersion, let there = report.postgres.majorVersion, here != there {
+            refusals.append(.otherVersion(here: here, there: there))
+        }
+        return refusals
+    }
+
+    /// The one sender that is the standby of the ledger streams now.
+    func standbyStreams() -> Bool {
+        guard let copy = ledger?.standbyCopy, let postgres else { return false }
+        return postgres.replicas.contains { $0.applicationName == copy.applicationName && $0.isStreaming }
+    }
+}

@@ -1,0 +1,50 @@
+/// Keeps a node's PostgreSQL running as a standby wherever it has no right to be more. One operation at a time, with a pause
+/// after a failure.
+struct InstanceKeeper: Hashable, Sendable {
+    var operation: OperationID?
+    var notBefore: Instant?
+    /// Nothing was observed since the last operation ended: what is known of the instance is older than what was done to it.
+    var isStale = false
+
+    mutating func observed(_ observation: LocalPostgres) { isStale = false }
+
+    mutating func completed(_ ended: OperationID, _ outcome: Outcome, at retry: Instant) -> Bool {
+        guard operation == ended else { return false }
+        operation = nil
+        isStale = true
+        if case .failed = outcome { notBefore = retry } else { notBefore = nil }
+        return true
+    }
+}
+
+extension Node {
+    /// Section 5.1: what must be started without authority is started as a standby; section 9: what runs without the right to
+    /// write is ended, whoever started or promoted it.
+    mutating func keepInstanceRecovering(at now: Instant) {
+        guard let postgres, instance.operation == nil, !instance.isStale, now >= instance.notBefore ?? now else { return }
+        switch postgres.condition {
+        case .stopped:
+            // A mark that names the other node is an unfinished copy; none at all is a directory that is not ours (section 1).
+            guard let mark = postgres.copy, mark.node == policy.node else { return }
+            let operation = nextOperation()
+            instance.operation = operation
+            order(.start(.standby, operation))
+        case .orphaned(let processes):
+            notice(.warning, "ending \(processes) processes that a dead postmaster left: they could still acknowledge commits")
+            endInstance()
+        case .running(isInRecovery: false):
+            notice(
+                .error,
+                "PostgreSQL accepts writes here without the right to: it is ended at once and started again as a standby; who promoted it?")
+            endInstance()
+        case .running(isInRecovery: true), .starting, .silent, .unusable:
+            return
+        }
+    }
+
+    private mutating func endInstance() {
+        let operation = nextOperation()
+        instance.operation = operation
+        order(.stop(.immediate, operation))
+    }
+}

@@ -1,0 +1,66 @@
+/// Which managed settings stand in the file, and which are on their way.
+struct SettingsKeeper: Hashable, Sendable {
+    var written: Settings?
+    var pending: Pending?
+    var notBefore: Instant?
+
+    struct Pending: Hashable, Sendable {
+        var settings: Settings
+        var operation: OperationID
+    }
+
+    mutating func completed(_ ended: OperationID, _ outcome: Outcome, at retry: Instant) -> Bool {
+        guard let pending, pending.operation == ended else { return false }
+        self.pending = nil
+        if case .failed = outcome {
+            notBefore = retry
+        } else {
+            written = pending.settings
+            notBefore = nil
+        }
+        return true
+    }
+}
+
+extension Node {
+    /// The settings follow the DURABLE ledger, so commits stop waiting only after `sole` is on disk, and wait before `paired` is
+    /// written (4.1 step 3, 4.2 step 1; mistake 15).
+    mutating func keepSettings(at now: Instant) {
+        guard settings.pending == nil, now >= settings.notBefore ?? now, let wanted = wantedSettings(),
+            wanted != settings.written
+        else { return }
+        let operation = nextOperation()
+        settings.pending = .init(settings: wanted, operation: operation)
+        order(.configure(wanted, operation))
+    }
+
+    /// nil: leave them as they are.
+    private func wantedSettings() -> Settings? {
+        guard let ledger, let mark = postgres?.copy, mark.node == policy.node else { return nil }
+        let own = mark.copy
+        let peers = peer.report?.postgres.copy.flatMap { $0.node == policy.peer ? $0.copy : nil }
+        switch state {
+        case .handingOver, .stopping, .halted:
+            return nil
+        case .waiting, .standby:
+            if ledger.primary == policy.node {
+                return Settings(copy: own, synchronous: synchronous(ledger.standbyCopy), slot: nil)
+            }
+            // No effect on a standby; but however it is promoted, it is protected from its first moment (4.4).
+            return Settings(copy: own, synchronous: synchronous(ledger.primaryCopy), slot: nil)
+        case .promoting:
+            return Settings(copy: own, synchronous: synchronous(ledger.standbyCopy), slot: ledger.standbyCopy ?? peers)
+        case .primary(let primary):
+            let waitedFor: CopyID? =
+                switch primary.pairing {
+                case .idle, .retrying: ledger.standbyCopy
+                case .configuring(let copy), .confirming(let copy, _): copy
+                case .writing(let paired): paired.standbyCopy
+                }
+            return Settings(
+                copy: own, synchronous: synchronous(waitedFor), slot: joining?.copy ?? joined ?? ledger.standbyCopy ?? peers ?? settings.written?.slot)
+        }
+    }
+
+    private func synchronous(_ copy: CopyID?) -> CopyID? { policy.mode == .synchronous ? copy : nil }
+}

@@ -1,0 +1,142 @@
+// 4.4: the role is given away by consent. A right is given up, durably, before the other side can use it.
+
+extension Node {
+    mutating func beginHandover(_ reason: HandingOver.Reason, at now: Instant) {
+        let id = nextOperation().number
+        var handing = HandingOver(id: id, since: now, reason: reason, phase: .preparing(checkpoint: nil), replayed: nil, end: nil)
+        switch reason {
+        case .planned, .plannedThere, .leaving:
+            if postgres?.isOpen == true {
+                // What the checkpoint writes now, the shutdown need not write while clients wait.
+                let checkpoint = nextOperation()
+                handing.phase = .preparing(checkpoint: checkpoint)
+                order(.checkpoint(checkpoint))
+            }
+        case .crash, .returned:
+            // Writes end first; the standby's word is fetched meanwhile.
+            let operation = nextOperation()
+            handing.phase = .ending(operation)
+            order(.stop(.immediate, operation))
+        }
+        state = .handingOver(handing)
+    }
+
+    mutating func decide(_ handing: HandingOver, at now: Instant) {
+        var next = handing
+        switch handing.phase {
+        case .preparing(let checkpoint):
+            guard postgres?.isOpen == true else { return end(handing, by: .immediate) }
+            if handing.replayed != nil, checkpoint == nil {
+                // Looked at once more at the last moment at which turning back costs nothing.
+                if case .no(let refusals) = mayHandOver(crashed: false, at: now) { return handoverRefused(handing, refusals, at: now) }
+                return end(handing, by: .fast)
+            }
+            if !peer.isHeard(within: policy.silence, at: now)
+                || (handing.replayed == nil && now - handing.since > policy.preparePatience)
+            {
+                handoverRefused(handing, [.peerSilent(peer.silence(at: now))], at: now)
+            }
+        case .ending:
+            break
+        case .measuring(let operation):
+            if now < handing.notBefore ?? now { return }
+            guard let replayed = handing.replayed else {
+                // A crash, and no word from the standby: this host recovers by itself.
+                if now - handing.since > policy.preparePatience { startHere(handing, [.peerSilent(peer.silence(at: now))], at: now) }
+                return
+            }
+            if let end = handing.end {
+                // Both before the ledger: no address here any more, and the end of WAL known (steps 2, 3).
+                guard held.primary == .none, let ledger, let standby = ledger.standbyCopy else { return }
+                let given = handoverLedger(from: ledger, standby: standby, end: end)
+                next.phase = .writing(given)
+                state = .handingOver(next)
+                write(given)
+            } else if operation == nil {
+                let search = nextOperation()
+                next.phase = .measuring(search)
+                state = .handingOver(next)
+                // A newer heartbeat may name a later boundary: less to read while clients wait.
+                order(.findEndOfWAL(from: max(replayed, peer.report?.postgres.replayed ?? replayed), search))
+            }
+        case .writing:
+            break
+        }
+    }
+
+    private mutating func end(_ handing: HandingOver, by mode: Effect.StopMode) {
+        var next = handing
+        let operation = nextOperation()
+        next.phase = .ending(operation)
+        state = .handingOver(next)
+        order(.stop(mode, operation))
+    }
+
+    mutating func completed(_ handing: HandingOver, _ operation: OperationID, _ outcome: Outcome, at now: Instant) {
+        var next = handing
+        switch (handing.phase, outcome) {
+        case (.preparing(checkpoint: operation), _):
+            // A failed checkpoint costs time, not data.
+            next.phase = .preparing(checkpoint: nil)
+            state = .handingOver(next)
+        case (.ending(operation), .failed):
+            // Some process would not go: tried again, harder. Nothing is handed over while one is left (section 9).
+            end(handing, by: .immediate)
+        case (.ending(operation), _):
+            next.phase = .measuring(nil)
+            instance.isStale = true
+            state = .handingOver(next)
+        case (.measuring(operation), .position(let end)):
+            next.end = end
+            next.phase = .measuring(nil)
+            state = .handingOver(next)
+        case (.measuring(operation), .failed(let why)):
+            startHere(handing, [.busy(why)], at: now)
+        case (.measuring(operation), _):
+            next.phase = .measuring(nil)
+            state = .handingOver(next)
+        // An outcome that nobody waits for any more.
+        case (.preparing, _), (.ending, _), (.measuring, _), (.writing, _): break
+        }
+    }
+
+    mutating func ledgerWritten(_ handing: HandingOver, _ written: Ledger, at now: Instant) {
+        guard handing.phase == .writing(written) else { return }
+        // Consent is given: from now on this node is the standby.
+        notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
+        if case .planned(let id?) = handing.reason {
+            request = PendingRequest(id: id, number: 0, since: now)
+            order(.answer(id, .progress("writes have ended here; \(policy.peer) is being promoted")))
+        }
+        state = .standby(Standby(since: now, prepared: nil))
+    }
+
+    /// Before anything was ended: the primary goes on as if nothing had been asked.
+    mutating func handoverRefused(_ handing: HandingOver, _ refusals: [Refusal], at now: Instant) {
+        guard case .preparing = handing.phase else {
+            // Too late for that: this node's own instance is down.
+            if case .measuring = handing.phase, handing.end == nil { startHere(handing, refusals, at: now) }
+            return
+        }
+        notice(.warning, "no handover: \(refusals.map(\.text).joined(separator: "; "))")
+        answerHandover(handing, refusals)
+        becomePrimary(at: now)
+        if isLeaving { beginStopping(at: now) }
+    }
+
+    /// The instance here is down and the standby cannot have the role: recover here, with the care of 5.3.
+    private mutating func startHere(_ handing: HandingOver, _ refusals: [Refusal], at now: Instant) {
+        notice(.warning, "no handover: \(refusals.map(\.text).joined(separator: "; ")); PostgreSQL is started here again")
+        answerHandover(handing, refusals)
+        if isLeaving { return beginStopping(at: now) }
+        state = .promoting(Promoting(since: now, reason: .start, rung: .starting))
+    }
+
+    private mutating func answerHandover(_ handing: HandingOver, _ refusals: [Refusal]) {
+        switch handing.reason {
+        case .planned(let id?): order(.answer(id, .refused(refusals.map(\.note))))
+        case .plannedThere(let request): refusedThere = .switchoverRefused(request: request, refusals.map(\.note))
+        case .planned(nil), .crash, .leaving, .returned: break
+        }
+    }
+}

@@ -1,0 +1,121 @@
+// The ladder to accepting writes. Each rung rests on the one before; the address comes after the last, in `primary`.
+
+extension Node {
+    mutating func decide(_ promoting: Promoting, at now: Instant) {
+        switch promoting.rung {
+        case .starting:
+            guard let postgres else { return }
+            if postgres.isOpen {
+                confirm(promoting, at: now)
+            } else if postgres.isRecovering {
+                climb(promoting, at: now)
+            } else {
+                keepInstanceRecovering(at: now)
+            }
+        case .retrying(let due):
+            guard now >= due else { return }
+            var again = promoting
+            again.rung = .starting
+            state = .promoting(again)
+        case .confirming:
+            // 5.3: or `sole` has been reached.
+            if ledger?.bond == .sole, postgres?.isOpen == true { becomePrimary(at: now) }
+        case .receiving, .writing, .promoting:
+            break
+        }
+    }
+
+    /// The next rung for an instance that recovers.
+    private mutating func climb(_ promoting: Promoting, at now: Instant) {
+        var next = promoting
+        switch promoting.reason {
+        case .handover(let handover) where newest != handover && handover.isNewer(than: newest ?? handover):
+            // First all WAL, then the ledger, then the promotion (4.4, step 4).
+            guard let end = handover.handoverEnd else { return }
+            next.rung = receive(upTo: end)
+        case .failover(_, let mine) where ledger != mine && mine.isNewer(than: ledger ?? mine):
+            next.rung = .writing(mine)
+            write(mine)
+        case .start, .handover, .failover:
+            // A handover that a crash interrupted: its end of WAL stands in the ledger (mistake 18).
+            if let end = ledger?.handoverEnd, postgres?.received.map({ $0 < end }) ?? true {
+                next.rung = receive(upTo: end)
+            } else {
+                next.rung = promote()
+            }
+        }
+        state = .promoting(next)
+    }
+
+    private mutating func receive(upTo end: LSN) -> Promoting.Rung {
+        let operation = nextOperation()
+        order(.receiveWAL(upTo: end, operation))
+        return .receiving(operation)
+    }
+
+    private mutating func promote() -> Promoting.Rung {
+        let operation = nextOperation()
+        order(.promote(operation))
+        return .promoting(operation)
+    }
+
+    mutating func completed(_ promoting: Promoting, _ operation: OperationID, _ outcome: Outcome, at now: Instant) {
+        var next = promoting
+        switch (promoting.rung, outcome) {
+        case (.receiving(operation), .failed), (.promoting(operation), .failed), (.confirming(operation), .failed):
+            next.failures += 1
+            next.rung = .retrying(now + policy.retry)
+            state = .promoting(next)
+        case (.receiving(operation), _):
+            if case .handover(let handover) = promoting.reason, handover.isNewer(than: newest ?? handover) || newest == nil {
+                next.rung = .writing(handover)
+                state = .promoting(next)
+                write(handover)
+            } else {
+                next.rung = promote()
+                state = .promoting(next)
+            }
+        case (.promoting(operation), .promoted(let timeline, let fork)):
+            if let ledger {
+                notice(.info, "promoted", [.init("timeline", timeline), .init("fork", fork)])
+                order(
+                    .recordLineage(term: ledger.term, copy: ledger.primaryCopy, parent: parentTerm(promoting), fork: fork, timeline: timeline))
+            }
+            confirm(promoting, at: now)
+        case (.promoting(operation), _):
+            confirm(promoting, at: now)
+        case (.confirming(operation), _):
+            becomePrimary(at: now)
+        // An outcome that nobody waits for any more.
+        case (.starting, _), (.receiving, _), (.writing, _), (.promoting, _), (.confirming, _), (.retrying, _): break
+        }
+    }
+
+    mutating func ledgerWritten(_ promoting: Promoting, _ written: Ledger, at now: Instant) {
+        guard promoting.rung == .writing(written) else { return }
+        var next = promoting
+        next.rung = promote()
+        state = .promoting(next)
+    }
+
+    /// After the promotion: may clients come? Only where this node's own instance had to be started under `paired` is there a
+    /// question: recovery may have brought commits to light that were never acknowledged and that the standby never got (5.3).
+    private mutating func confirm(_ promoting: Promoting, at now: Instant) {
+        guard case .start = promoting.reason, let ledger, ledger.bond == .paired, ledger.handoverEnd == nil,
+            policy.mode == .synchronous, let copy = ledger.standbyCopy
+        else { return becomePrimary(at: now) }
+        var next = promoting
+        let operation = nextOperation()
+        next.rung = .confirming(operation)
+        state = .promoting(next)
+        order(.confirmPosition(copy, operation))
+    }
+
+    /// The term from which this one descends, for the lineage (section 9).
+    private func parentTerm(_ promoting: Promoting) -> Term {
+        switch promoting.reason {
+        case .start: ledger?.term ?? Term(0)
+        case .handover, .failover: Term((ledger?.term.number ?? 1) - 1)
+        }
+    }
+}

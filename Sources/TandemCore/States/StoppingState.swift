@@ -1,0 +1,42 @@
+// The agent was told to stop: nobody is left waiting, sessions end, addresses go, then the process.
+
+extension Node {
+    mutating func beginStopping(at now: Instant) {
+        if case .stopping = state { return }
+        if case .standby = state, ledger?.bond == .paired, peer.isHeard(within: policy.silence, at: now) {
+            notice(.info, "this agent was told to stop: the primary is asked to go on alone")
+            state = .stopping(Stopping(since: now, phase: .leaving))
+            return
+        }
+        endInstance(Stopping(since: now, phase: .leaving))
+    }
+
+    mutating func decide(_ stopping: Stopping, at now: Instant) {
+        switch stopping.phase {
+        case .leaving:
+            // Consent is durable here, and no reader is left on the address; or nobody answers.
+            let isFree = ledger?.bond != .paired && held.standby == .none && addresses.standby == nil
+            if isFree || now - stopping.since > policy.leavePatience { endInstance(stopping) }
+        case .ending:
+            break
+        case .ended:
+            if held == .init(primary: .none, standby: .none) { order(.exit) }
+        }
+    }
+
+    private mutating func endInstance(_ stopping: Stopping) {
+        var next = stopping
+        let operation = nextOperation()
+        next.phase = .ending(operation)
+        state = .stopping(next)
+        order(.stop(.fast, operation))
+    }
+
+    mutating func completed(_ stopping: Stopping, _ operation: OperationID, _ outcome: Outcome, at now: Instant) {
+        guard stopping.phase == .ending(operation) else { return }
+        if case .failed = outcome { return endInstance(stopping) }
+        var next = stopping
+        next.phase = .ended
+        state = .stopping(next)
+    }
+}

@@ -1,0 +1,116 @@
+/// The answer of a rule, with what it rests on: log line, field of the status document, line of the CLI and message of a failing
+/// test use the same words.
+public enum Verdict: Hashable, Sendable {
+    case go
+    case no([Refusal])
+
+    public var isGo: Bool { self == .go }
+    public var refusals: [Refusal] {
+        switch self {
+        case .go: []
+        case .no(let refusals): refusals
+        }
+    }
+    init(_ refusals: [Refusal]) { self = refusals.isEmpty ? .go : .no(refusals) }
+}
+
+/// One reason why something may not happen now, with the numbers inside.
+public enum Refusal: Hashable, Sendable {
+    case noLedger
+    case notStandby(Role)
+    case notPrimary(Role)
+    case notPaired(Ledger)
+    case otherCopy(ledger: CopyID?, here: CopyID?)
+    case postgresNotReady(String)
+    case notStreaming
+    case delayed
+    case settingsTooLow([String])
+    case configurationsDiffer([String])
+    case behind(by: UInt64, limit: UInt64)
+    case tooOld(age: Duration, limit: Duration)
+    case lagUnknown
+    case peerHeard(ago: Duration)
+    case peerSilent(Duration?)
+    case peerLeaving
+    case notToldPairedSinceBoot
+    case otherSystem(here: UInt64, there: UInt64)
+    case otherVersion(here: Int, there: Int)
+    case busy(String)
+    case contradiction(Ledger, Ledger)
+    /// The peer said so itself; its words.
+    case peerSays(RefusalNote)
+
+    /// Stable, for scripts: never changed once it stands in a release.
+    public var code: String {
+        switch self {
+        case .noLedger: "noLedger"
+        case .notStandby: "notStandby"
+        case .notPrimary: "notPrimary"
+        case .notPaired: "notPaired"
+        case .otherCopy: "otherCopy"
+        case .postgresNotReady: "postgresNotReady"
+        case .notStreaming: "notStreaming"
+        case .delayed: "delayed"
+        case .settingsTooLow: "settingsTooLow"
+        case .configurationsDiffer: "configurationsDiffer"
+        case .behind: "behind"
+        case .tooOld: "tooOld"
+        case .lagUnknown: "lagUnknown"
+        case .peerHeard: "peerHeard"
+        case .peerSilent: "peerSilent"
+        case .peerLeaving: "peerLeaving"
+        case .notToldPairedSinceBoot: "notToldPairedSinceBoot"
+        case .otherSystem: "otherSystem"
+        case .otherVersion: "otherVersion"
+        case .busy: "busy"
+        case .contradiction: "contradiction"
+        case .peerSays(let note): note.code
+        }
+    }
+
+    public var text: String {
+        switch self {
+        case .noLedger: "this node has no ledger: run `pgtandem init` or `pgtandem join` here first"
+        case .notStandby(let role): "this node's role is \(role.rawValue), not standby"
+        case .notPrimary(let role): "this node's role is \(role.rawValue), not primary"
+        case .notPaired(let ledger):
+            "the bond is sole \(ledger): the standby may lack acknowledged commits, so nothing promotes it"
+        case .otherCopy(let ledger, let here):
+            "the data directory here (copy \(here?.text.prefix(8) ?? "unknown")) is not the one that the ledger names"
+                + " (\(ledger?.text.prefix(8) ?? "none"))"
+        case .postgresNotReady(let what): "PostgreSQL is not ready: \(what)"
+        case .notStreaming: "the standby receives no WAL stream"
+        case .delayed: "the standby is delayed on purpose (recovery_min_apply_delay)"
+        case .settingsTooLow(let names):
+            "\(names.joined(separator: ", ")) lower here than at the primary: a promotion would kill the server"
+        case .configurationsDiffer(let keys): "the configurations of the hosts differ in \(keys.joined(separator: ", "))"
+        case .behind(let bytes, let limit): "the standby is \(bytes) bytes behind; the limit is \(limit)"
+        case .tooOld(let age, let limit): "the standby's data is \(age.text) old; the limit is \(limit.text)"
+        case .lagUnknown: "how far the standby is behind is not known"
+        case .peerHeard(let ago): "the other host was heard \(ago.text) ago: it is not down; use `pgtandem switchover`"
+        case .peerSilent(let ago):
+            ago.map { "nothing was heard from the other host for \($0.text)" } ?? "the other host was not heard yet"
+        case .peerLeaving: "the other host's agent is stopping"
+        case .notToldPairedSinceBoot:
+            "this host has booted since the other one last said that they are paired: it may have gone on alone since"
+        case .otherSystem(let here, let there): "the hosts hold different databases: system identifier \(here) here, \(there) there"
+        case .otherVersion(let here, let there): "PostgreSQL \(here) here, \(there) there: a pair needs one major version"
+        case .busy(let what): what
+        case .contradiction(let mine, let theirs):
+            "two different ledgers carry the same term and step: \(mine) here, \(theirs) there; a person must decide which host's data stands"
+        case .peerSays(let note): note.text
+        }
+    }
+
+    public var note: RefusalNote { RefusalNote(code: code, text: text) }
+}
+
+/// A refusal in the form in which it leaves the node that made it.
+public struct RefusalNote: Hashable, Sendable {
+    public var code: String
+    public var text: String
+    public init(code: String, text: String) {
+        self.code = code
+        self.text = text
+    }
+}
