@@ -1,0 +1,85 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// One thread that runs jobs in the order they were submitted. Blocking calls belong into a lane, never into the loop.
+public final class Lane: Sendable {
+    private let work: Work
+
+    /// Never fails visibly: if the kernel gives no thread or descriptor, the process cannot do its duty, and ends.
+    /// A deinitialised lane ends after the running job.
+    public init(name: String) {
+        let work: Work
+        do throws(SystemError) {
+            work = try Work()
+            try OwnThread.start(name) { work.run() }
+        } catch {
+            preconditionFailure("the lane \(name) cannot exist: \(error)")
+        }
+        self.work = work
+    }
+
+    deinit { work.refuseMore() }
+
+    /// Dropped without a word after `stop()`.
+    public func submit(_ job: @escaping @Sendable () -> Void) {
+        work.add(job)
+    }
+
+    /// No new jobs, the waiting ones are dropped; returns after the running one ended (at once if called from a job).
+    public func stop() {
+        work.refuseMore()
+        work.awaitEnd()
+    }
+}
+
+/// What the thread holds: it must not hold the lane itself, else a forgotten lane would live for ever.
+private final class Work: Sendable {
+    private struct Queue {
+        var jobs: [@Sendable () -> Void] = []
+        var open = true
+        var thread: pid_t = 0
+    }
+
+    private let queue = Mutex(Queue())
+    private let arrived: Bell
+    private let ended: Bell
+
+    init() throws(SystemError) {
+        arrived = try Bell()
+        ended = try Bell()
+    }
+
+    func add(_ job: @escaping @Sendable () -> Void) {
+        queue.withLock { queue in
+            guard queue.open else { return }
+            queue.jobs.append(job)
+        }
+        arrived.ring()
+    }
+
+    func refuseMore() {
+        queue.withLock { queue in
+            queue.open = false
+            queue.jobs = []
+        }
+        arrived.ring()
+    }
+
+    func awaitEnd() {
+        guard queue.withLock({ $0.thread }) != cl_gettid() else { return }
+        ended.wait()
+    }
+
+    func run() {
+        queue.withLock { $0.thread = cl_gettid() }
+        while true {
+            arrived.clear()
+            // One at a time, so that stop() drops what was not begun.
+            while let job = queue.withLock({ $0.jobs.isEmpty ? nil : $0.jobs.removeFirst() }) { job() }
+            guard queue.withLock({ $0.open }) else { break }
+            arrived.wait()
+        }
+        ended.ring()
+    }
+}

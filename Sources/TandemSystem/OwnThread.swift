@@ -1,0 +1,41 @@
+import CLinux
+import Glibc
+
+/// A plain thread of the operating system, outside Swift's pool: blocking calls may stand in it as long as they like.
+public enum OwnThread {
+    /// Starts `body` in a new detached thread with all signals blocked (they belong to the main thread).
+    /// - Parameter name: shown by `ps -L`; the kernel keeps 15 bytes.
+    public static func start(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        let order = Unmanaged.passRetained(Order(name: name, body: body))
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_BLOCK, &all, &before)
+        var thread = pthread_t()
+        let code = pthread_create(
+            &thread, nil,
+            { context in
+                guard let context else { return nil }
+                let order = Unmanaged<Order>.fromOpaque(context).takeRetainedValue()
+                cl_name_thread(order.name)
+                order.body()
+                return nil
+            }, order.toOpaque())
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        guard code == 0 else {
+            order.release()
+            throw SystemError(attempted: "start the thread \(name)", code: code, advice: "Raise the limit of tasks.")
+        }
+        pthread_detach(thread)
+    }
+
+    private final class Order: Sendable {
+        let name: String
+        let body: @Sendable () -> Void
+
+        init(name: String, body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
+    }
+}
