@@ -1,0 +1,100 @@
+import TandemCore
+import Yams
+
+/// The sections that say how the pair behaves.
+extension ConfigurationReader {
+    func readLimits() -> Configuration.Limits? {
+        let section = root.section("limits")
+        let promote = readLag(section.section("promote"), bytes: 16 << 20, age: .seconds(60))
+        let handover = section.section("handover").value("bytes", default: 16 << 20, Self.someBytes)
+        let staleness = section.value("max_staleness", default: .seconds(30), Self.someTime)
+        let part = section.section("return_standby_address")
+        let comeBack = readLag(part, bytes: 4 << 20, age: .seconds(5))
+        guard let promote, let handover, let staleness, let comeBack else { return nil }
+        guard comeBack.age <= staleness else {
+            let entry = part.values["age"] ?? section.values["max_staleness"]
+            reader.report(
+                "the standby would get its address back at an age of \(DurationText.text(comeBack.age)) and lose it again at "
+                    + "\(DurationText.text(staleness)) (`limits.max_staleness`)",
+                at: entry?.value.position ?? entry?.key, key: part.fullKey("age"),
+                advice: "Give an age of at most \(DurationText.text(staleness)), or a greater `max_staleness`.")
+            return nil
+        }
+        return Configuration.Limits(
+            promote: promote, handoverBytes: handover, maxStaleness: staleness, returnStandbyAddress: comeBack)
+    }
+
+    private func readLag(_ section: Section, bytes: Int64, age: Duration) -> Configuration.Limits.Lag? {
+        let bytes = section.value("bytes", default: bytes, Self.someBytes)
+        let age = section.value("age", default: age, Self.someTime)
+        guard let bytes, let age else { return nil }
+        return Configuration.Limits.Lag(bytes: bytes, age: age)
+    }
+
+    private static func someBytes(_ text: String) throws(ValueError) -> Int64 {
+        let bytes = try SizeText.parse(text)
+        guard bytes > 0 else {
+            throw ValueError("`\(text)`: no standby is ever that near", advice: "Write a size above zero, for example `16MB`.")
+        }
+        return bytes
+    }
+
+    private static func someTime(_ text: String) throws(ValueError) -> Duration {
+        let time = try DurationText.parse(text)
+        guard time > .zero else {
+            throw ValueError("`\(text)`: no standby is ever that near", advice: "Write a time above zero, for example `5s`.")
+        }
+        return time
+    }
+
+    func readArbiter() -> Configuration.Arbiter? {
+        let why = "what decides when the two hosts cannot hear each other is a choice that nobody makes for you"
+        let section = root.requiredSection("arbiter", example: "{ kind: manual }", why: why)
+        let kind = section.required("kind", example: "manual", why: why) { text throws(ValueError) -> ArbiterKind in
+            if let kind = ArbiterKind(rawValue: text) { return kind }
+            if ["witness", "etcd", "fencing"].contains(text) {
+                throw ValueError(
+                    "this version does not have the arbiter `\(text)` yet",
+                    advice: "Write `manual`: a person who knows that the other host is off promotes this one with "
+                        + "`pgtandem failover --peer-is-down`.")
+            }
+            return try Section.word(text)
+        }
+        return kind.map { Configuration.Arbiter(kind: $0.value) }
+    }
+
+    func readTiming() -> Configuration.Timing? {
+        let section = root.section("timing")
+        if let entry = section.values["heartbeat"] {
+            if section.values["profile"] != nil {
+                reader.report(
+                    "`profile` and `heartbeat` say the same thing", at: entry.key, key: "timing.heartbeat",
+                    advice: "Keep one of them.")
+                return nil
+            }
+            return section.value("heartbeat", default: .zero, Self.heartbeat).map {
+                Configuration.Timing(profile: nil, heartbeat: $0)
+            }
+        }
+        let profile = section.word("profile", default: Configuration.Timing.Profile.standard)
+        return profile.map { Configuration.Timing(profile: $0, heartbeat: $0.heartbeat) }
+    }
+
+    /// Below 10 ms the scheduler's own delays look like silence; above 10 s nobody would learn of a failure in time.
+    private static func heartbeat(_ text: String) throws(ValueError) -> Duration {
+        let time = try DurationText.parse(text)
+        guard time >= .milliseconds(10), time <= .seconds(10) else {
+            throw ValueError(
+                "a heartbeat every \(DurationText.text(time)) is out of range", advice: "Write 10ms to 10s; usual is 200ms.")
+        }
+        return time
+    }
+
+    func readLog() -> Configuration.Log? {
+        let section = root.section("log")
+        let format = section.word("format", default: Configuration.Log.Format.text)
+        let level = section.word("level", default: Configuration.Log.Level.info)
+        guard let format, let level else { return nil }
+        return Configuration.Log(format: format, level: level)
+    }
+}
