@@ -1,0 +1,99 @@
+import Glibc
+import TandemSystem
+
+/// What the state directory remembers of a data directory, to tell later "its disk is not mounted" from "it is gone".
+public struct DirectoryIdentity: Hashable, Sendable {
+    /// Without symbolic links.
+    public var path: String
+    /// Of the file system that it was on.
+    public var mountPoint: String
+    public var systemIdentifier: UInt64?
+
+    public init(path: String, mountPoint: String, systemIdentifier: UInt64?) {
+        self.path = path
+        self.mountPoint = mountPoint
+        self.systemIdentifier = systemIdentifier
+    }
+
+    /// Looks at a data directory that is sound.
+    public static func of(_ directory: String) throws(PostgresError) -> DirectoryIdentity {
+        let attempted = "remember where \(directory) is"
+        guard let path = ProcessTable.resolved(directory) else {
+            throw PostgresError(
+                attempted, SystemError.last("resolve \(directory)"), meaning: "A missing disk could later not be told by name.")
+        }
+        let mount = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current().point(of: path) }
+        return DirectoryIdentity(
+            path: path, mountPoint: mount, systemIdentifier: try DirectoryFacts.systemIdentifier(of: path))
+    }
+
+    private static let name = "data-directory"
+
+    /// nil: nothing is remembered yet.
+    public static func read(stateDirectory: String) throws(PostgresError) -> DirectoryIdentity? {
+        let path = stateDirectory + "/" + name
+        let bytes = try SetupTool.perform("read \(path)") { () throws(SystemError) in try DurableFile.read(path) }
+        guard let bytes else { return nil }
+        var facts: [String: String] = [:]
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+            guard let blank = line.firstIndex(of: " ") else { continue }
+            facts[String(line[..<blank])] = String(line[line.index(after: blank)...])
+        }
+        // A damaged memory is none: it only makes a message better.
+        guard let remembered = facts["path"], let mount = facts["mount"] else { return nil }
+        return DirectoryIdentity(
+            path: remembered, mountPoint: mount, systemIdentifier: facts["system"].flatMap { UInt64($0) })
+    }
+
+    public func write(stateDirectory: String, osUser: String?) throws(PostgresError) {
+        var text = "path \(path)\nmount \(mountPoint)\n"
+        if let systemIdentifier { text += "system \(systemIdentifier)\n" }
+        let file = stateDirectory + "/" + DirectoryIdentity.name
+        try SetupTool.perform("write \(file)") { () throws(SystemError) in try OwnedFiles(user: osUser).write(text, to: file) }
+    }
+}
+
+/// The mounts that this process sees (proc(5), /proc/self/mountinfo); knows bind mounts, which device numbers do not tell.
+struct MountTable {
+    let points: Set<String>
+
+    static func current() throws(SystemError) -> MountTable {
+        let bytes = try DurableFile.read("/proc/self/mountinfo", limit: 4 << 20) ?? []
+        return MountTable(String(decoding: bytes, as: UTF8.self))
+    }
+
+    init(_ text: String) {
+        points = Set(
+            text.split(separator: "\n").compactMap { line in
+                let fields = line.split(separator: " ")
+                return fields.count > 4 ? MountTable.unescaped(fields[4]) : nil
+            })
+    }
+
+    func isMountPoint(_ resolved: String) -> Bool { points.contains(resolved) }
+
+    /// The nearest mount point at or above an absolute path.
+    func point(of resolved: String) -> String {
+        var path = resolved
+        while path != "/", path != ".", !points.contains(path) { path = KeptFile.folder(of: path) }
+        return path
+    }
+
+    /// Blanks and backslashes stand there as three octal digits.
+    private static func unescaped(_ field: Substring) -> String {
+        var bytes: [UInt8] = []
+        var rest = Array(field.utf8)[...]
+        while let byte = rest.popFirst() {
+            let digits = rest.prefix(3)
+            if byte == UInt8(ascii: "\\"), digits.count == 3,
+                let code = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
+            {
+                bytes.append(code)
+                rest = rest.dropFirst(3)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,143 @@
+import Synchronization
+import TandemCore
+import TandemSystem
+
+/// Watches this host's instance and delivers what it sees, from a thread of its own that never waits for PostgreSQL or a disk.
+///
+/// Three threads: this one keeps the clock and delivers; one asks the kept session and reads files; one opens a new session
+/// about every second, and at once when the kept one failed. The end of the postmaster comes by pidfd, at once.
+public final class Watch: Sendable {
+    public struct Patience: Hashable, Sendable {
+        /// From a look to the next; also the longest time between two deliveries.
+        public var interval: Duration = .milliseconds(100)
+        /// From a new session to the next while the kept one answers.
+        public var newSessions: Duration = .seconds(1)
+        /// How long an answer counts as news; longer without any is `silent`.
+        public var answer: Duration = .milliseconds(500)
+        /// The kept session answers and no new one does: after this long it is `silent` all the same. Longer than a
+        /// storm of connections holds a new one up.
+        public var newSessionAnswer: Duration = .seconds(5)
+        /// One statement of the kept session; the start of one new session.
+        public var statement: Duration = .seconds(2)
+        public init() {}
+    }
+
+    let settings: InstanceSettings
+    let patience: Patience
+    let processes: InstanceProcesses
+    let state = Mutex(WatchState())
+    let bell: Bell
+    private let deliver: @Sendable (LocalPostgres) -> Void
+    let looks = Lane(name: "pg look")
+    private let knocks = Lane(name: "pg knock")
+    private let ended: Bell
+
+    /// - Parameter deliver: called in the watch's thread at every change and at least every interval; it must be quick.
+    public init(
+        _ settings: InstanceSettings, patience: Patience = Patience(),
+        deliver: @escaping @Sendable (LocalPostgres) -> Void
+    ) throws(SystemError) {
+        self.settings = settings
+        self.patience = patience
+        self.deliver = deliver
+        processes = InstanceProcesses(settings.dataDirectory)
+        bell = try Bell()
+        ended = try Bell()
+    }
+
+    /// Begins; the first delivery follows the first look.
+    public func start() throws(SystemError) {
+        try OwnThread.start("pg watch") { self.run() }
+    }
+
+    /// Looks at once, at files too: after something was done to the instance.
+    public func poke() {
+        state.withLock { state in
+            state.nextLook = 0
+            state.nextKnock = state.kept == nil ? 0 : state.nextKnock
+            state.readCopyMark = true
+        }
+        bell.ring()
+    }
+
+    /// Ends the threads and the kept session; nothing is delivered after it returned.
+    public func stop() {
+        state.withLock { state in
+            state.isStopping = true
+            state.interruption?.ring()
+        }
+        bell.ring()
+        ended.wait()
+        looks.stop()
+        knocks.stop()
+        let session = state.withLock { state in
+            let session = state.kept
+            state.forgetServer()
+            return session
+        }
+        session?.close()
+    }
+
+    private func run() {
+        var last: LocalPostgres?
+        var nextDelivery: Int64 = 0
+        while true {
+            bell.clear()
+            let now = SystemClock.now()
+            if state.withLock({ $0.isStopping }) { break }
+            beginWhatIsDue(now)
+            let (view, isFresh) = state.withLock { state in
+                let isFresh = state.isFresh
+                state.isFresh = false
+                return (state.view(now, patience: patience.answer, newSessionPatience: patience.newSessionAnswer), isFresh)
+            }
+            let isFirst = last == nil
+            // Before the first look there is nothing to say.
+            if isFresh || (!isFirst && (now >= nextDelivery || last.map { !$0.says(the: view) } == true)) {
+                last = view
+                nextDelivery = now + patience.interval.inNanoseconds
+                deliver(view)
+            }
+            let next = state.withLock { state in
+                min(nextDelivery, state.lookBegun == nil ? state.nextLook : .max)
+            }
+            let wait = isFirst && last == nil ? patience.interval.inNanoseconds : max(0, next - SystemClock.now())
+            bell.wait(upTo: .nanoseconds(wait))
+        }
+        ended.ring()
+    }
+
+    private func beginWhatIsDue(_ now: Int64) {
+        let (look, knock) = state.withLock { state in
+            let look = state.lookBegun == nil && now >= state.nextLook
+            if look { state.lookBegun = now }
+            let knock = state.postmaster != nil && state.knockBegun == nil && now >= state.nextKnock
+            if knock { state.knockBegun = now }
+            return (look, knock)
+        }
+        if look { looks.submit { self.look() } }
+        if knock { knocks.submit { self.knock() } }
+    }
+
+    /// Called by the kernel's notice, in a thread of its own.
+    func postmasterEnded(_ postmaster: Postmaster) {
+        // /proc only: the disk may be what has died.
+        let left = processes.all()
+        state.withLock { state in
+            guard state.postmaster == postmaster else { return }
+            state.forgetServer()
+            state.facts.condition = left.isEmpty ? .stopped : .orphaned(processes: left.count)
+            state.orphansSince = left.isEmpty ? nil : 0
+            state.nextLook = 0
+        }
+        bell.ring()
+    }
+}
+
+extension Duration {
+    /// Our durations are far below the 292 years that fit.
+    var inNanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return min(seconds, 1_000_000_000) * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+}

@@ -1,0 +1,81 @@
+import TandemCore
+import TandemSystem
+
+/// Everything the watch knows, under one lock. Times are readings of `SystemClock`.
+struct WatchState: Sendable {
+    /// The facts of the last answer, or of the files when there is no server.
+    var facts = LocalPostgres(condition: .starting("not looked at yet"))
+    /// The postmaster that lives, as far as we know.
+    var postmaster: Postmaster?
+    /// Kept only so that the notification lives as long as the postmaster is watched.
+    var notification: ProcessEnd?
+    /// Rings when this postmaster has ended: calls that wait for it give up.
+    var interruption: Bell?
+    var kept: Session?
+
+    /// When the server last said anything, and when it last answered a NEW session: a stopped postmaster with busy old
+    /// sessions still writes, and takes nobody new (`hazards.md` H64).
+    var lastAnswer: Int64 = 0
+    var lastNewSession: Int64 = 0
+
+    var lookBegun: Int64?
+    var knockBegun: Int64?
+    var nextLook: Int64 = 0
+    var nextKnock: Int64 = 0
+    var nextFrame: Int64 = 0
+    var readCopyMark = true
+    /// Processes without a postmaster were seen once: a server that just starts looks the same for a moment.
+    var orphansSince: Int64?
+    /// Something was learnt since the last delivery.
+    var isFresh = false
+    var isStopping = false
+
+    /// The postmaster ended, or another one took its place.
+    mutating func forgetServer() {
+        postmaster = nil
+        notification?.cancel()
+        notification = nil
+        interruption?.ring()
+        interruption = nil
+        kept = nil
+        facts.flushed = nil
+        facts.received = nil
+        facts.replayed = nil
+        facts.isStreaming = false
+        facts.replicas = []
+        facts.synchronousStandbyNames = nil
+        readCopyMark = true
+        isFresh = true
+    }
+
+    mutating func heard(_ condition: LocalPostgres.Condition, _ now: Int64, byNewSession: Bool) {
+        lastAnswer = now
+        if byNewSession { lastNewSession = now }
+        facts.condition = condition
+        isFresh = true
+    }
+
+    /// The facts as of now: silence is seen by looking at the clock.
+    func view(_ now: Int64, patience: Duration, newSessionPatience: Duration) -> LocalPostgres {
+        var view = facts
+        guard postmaster != nil else { return view }
+        let silence = Duration.nanoseconds(now - lastAnswer)
+        let refusal = Duration.nanoseconds(now - lastNewSession)
+        if silence > patience {
+            view.condition = .silent(silence)
+        } else if refusal > newSessionPatience {
+            view.condition = .silent(refusal)
+        }
+        return view
+    }
+}
+
+extension LocalPostgres {
+    /// The same but for the length of a silence, which grows all the time.
+    func says(the other: LocalPostgres) -> Bool {
+        guard case .silent = condition, case .silent = other.condition else { return self == other }
+        var copy = other
+        copy.condition = condition
+        return self == copy
+    }
+}

@@ -1,0 +1,220 @@
+import Glibc
+import Synchronization
+import TandemCore
+import TandemSystem
+import Testing
+
+@testable import TandemPostgres
+
+@Suite(.serialized, .timeLimit(.minutes(10))) struct SetupBaseCopyTests {
+    /// A primary with data, a replication role that comes in by TCP and password, and the place for a copy.
+    private struct Pair {
+        let scratch: SetupScratch
+        let source: InstanceSettings
+        let target: InstanceSettings
+        var copy: BaseCopy
+
+        init() throws {
+            scratch = try SetupScratch()
+            source = try scratch.instance("source")
+            let password = try PasswordFile.ensure(scratch.root + "/secret", osUser: source.osUser)
+            try HBABlock(user: "rep", database: "postgres", addresses: ["127.0.0.1"]).ensure(source)
+            try scratch.start(source)
+            let session = try scratch.session(source)
+            try ReplicationRole.ensure(session, user: "rep", password: password)
+            for sql in [
+                "create table numbers as select g from generate_series(1, 50000) g",
+                "alter system set primary_conninfo = 'host=nowhere'", "alter system set work_mem = '5MB'",
+                "alter system set recovery_target_name = 'old'",
+            ] {
+                _ = try session.query(sql, deadline: .seconds(30))
+            }
+            try scratch.put("the source's", source.dataDirectory + "/pgtandem.copy")
+            target = try scratch.settings("target")
+            try Passfile.write(target, user: "rep", password: password)
+            copy = BaseCopy(
+                settings: target, node: NodeName("b"),
+                source: .init(
+                    host: "127.0.0.1", port: source.port, user: "rep", database: "postgres", passFile: target.passFile),
+                options: .init(systemIdentifier: try ControlData.read(source).systemIdentifier, deadline: .seconds(120)))
+        }
+
+        func mark(_ directory: String) throws(PostgresError) {
+            try CopyMarkFile.write(
+                LocalPostgres.CopyMark(copy: Pair.copyID, node: NodeName("b")), directory, osUser: target.osUser)
+        }
+
+        static let copyID = CopyID(high: 7, low: 7)
+
+        func run(onProgress: @escaping @Sendable (BaseCopy.Progress) -> Void = { _ in }) throws -> BaseCopy.Report {
+            try copy.run(onProgress: onProgress) { directory throws(PostgresError) in try mark(directory) }
+        }
+
+        /// The copy is whole, ours, and a standby.
+        func expectWhole() throws {
+            let facts = try DirectoryCheck.requireInstance(target)
+            #expect(facts.systemIdentifier == copy.options.systemIdentifier)
+            #expect(try CopyMarkFile.read(target.dataDirectory)?.node == NodeName("b"))
+            #expect(OwnedFiles.exists(target.dataDirectory + "/standby.signal"))
+            #expect(!OwnedFiles.exists(target.dataDirectory + ".pgtandem-new"))
+            #expect(try SetupIntent.read(target, .copy) == nil)
+            let automatic = ConfigText(try scratch.text(target.dataDirectory + "/postgresql.auto.conf"))
+            #expect(automatic.value(of: "primary_conninfo") == nil && automatic.value(of: "work_mem") == "5MB")
+            #expect(automatic.value(of: "recovery_target_name") == nil)
+        }
+
+        func removeTarget() throws {
+            try Leftovers.remove(target.dataDirectory, target, "clean up")
+        }
+    }
+
+    @Test func aCopyIsMadeVerifiedAndStartsAsAStandby() throws {
+        let pair = try Pair()
+        let seen = Mutex<[BaseCopy.Progress]>([])
+        let report = try pair.run { progress in seen.withLock { $0.append(progress) } }
+        #expect(report.movedAside == nil && !report.wasCompleted)
+        #expect(report.notes == ["Left out of the copy's postgresql.auto.conf: recovery_target_name."])
+        try pair.expectWhole()
+        let progress = seen.withLock { $0 }
+        #expect(Set(progress.map(\.step)) == Set(BaseCopy.Step.allCases))
+        let last = try #require(progress.last { $0.step == .copying })
+        #expect(last.doneBytes > 20 << 20 && last.doneBytes <= last.totalBytes)
+
+        let again = setupRefusal { try pair.run() }
+        #expect(again?.advice.contains("mv \(pair.target.dataDirectory) ") == true)
+        try pair.expectWhole()
+
+        let file = KeptFile(path: pair.target.effectiveConfigFile, user: pair.target.osUser)
+        var text = ConfigText(try pair.scratch.text(pair.target.effectiveConfigFile))
+        text.set("port", String(pair.target.port))
+        try file.write(text.bytes, newMode: 0o600, "give it its port")
+        try pair.scratch.start(pair.target)
+        let session = try pair.scratch.session(pair.target)
+        #expect(
+            try session.query("select count(*), pg_is_in_recovery() from numbers", deadline: .seconds(10)).rows == [
+                ["50000", "t"]
+            ])
+    }
+
+    @Test func aRunThatEndsBeforeAnyStepIsCompletedByTheNext() throws {
+        var pair = try Pair()
+        for step in BaseCopy.Step.allCases {
+            pair.copy.beforeStep = { (next: BaseCopy.Step) throws(PostgresError) in
+                try SetupStop(step.rawValue).before(next.rawValue)
+            }
+            #expect(setupRefusal { try pair.run() }?.happened == SetupStop.words)
+            let isSwapped = step == .marking || step == .finishing
+            #expect(OwnedFiles.exists(pair.target.dataDirectory) == isSwapped, "\(step)")
+            pair.copy.beforeStep = nil
+            #expect(try pair.run().wasCompleted == isSwapped, "\(step)")
+            try pair.expectWhole()
+            try pair.removeTarget()
+        }
+    }
+
+    @Test func aCopyWhoseProgramIsKilledIsMadeAnew() throws {
+        var pair = try Pair()
+        let place = pair.target.dataDirectory + ".pgtandem-new"
+        pair.copy.options.maxRateKilobytesPerSecond = 8192
+        let killer = Lane(name: "killer")
+        defer { killer.stop() }
+        for moment in 0...3 {
+            let count = Mutex(0)
+            let refusal = setupRefusal {
+                try pair.run { progress in
+                    guard progress.step == .copying,
+                        count.withLock({
+                            $0 += 1; return $0
+                        }) == moment + 1
+                    else { return }
+                    let kill: @Sendable () -> Void = {
+                        _ = SystemClock.wait(upTo: .seconds(20)) {
+                            let found = Leftovers.processes(naming: place)
+                            for pid in found { ProcessTable.signal(pid, SIGKILL) }
+                            return !found.isEmpty
+                        }
+                    }
+                    // The first call comes before the program is there, the others while it runs.
+                    if moment == 0 { killer.submit(kill) } else { kill() }
+                }
+            }
+            #expect(refusal?.happened.contains("signal 9") == true, "\(moment): \(String(describing: refusal))")
+            #expect(!OwnedFiles.exists(pair.target.dataDirectory))
+        }
+        pair.copy.options.maxRateKilobytesPerSecond = nil
+        #expect(try !pair.run().wasCompleted)
+        try pair.expectWhole()
+    }
+
+    @Test func aProgramThatOutlivedItsAgentIsEndedBeforeTheNextCopy() throws {
+        let pair = try Pair()
+        let place = pair.target.dataDirectory + ".pgtandem-new"
+        let orphan = pair.target.tool(
+            "pg_basebackup",
+            [
+                "-D", place, "-d", BaseCopySource.connection(pair.copy.source), "-X", "stream", "-c", "fast", "-w",
+                "--max-rate=1024",
+            ])
+        let lane = Lane(name: "orphan")
+        lane.submit { _ = try? orphan.run(deadline: .seconds(60)) }
+        #expect(SystemClock.wait(upTo: .seconds(20)) { OwnedFiles.exists(place + "/base") })
+        _ = try pair.run()
+        try pair.expectWhole()
+        #expect(Leftovers.processes(naming: place).isEmpty)
+        lane.stop()
+    }
+
+    @Test func whatStandsInThePlaceIsRefusedAndUntouched() throws {
+        let pair = try Pair()
+        let data = pair.target.dataDirectory
+        try OwnedFiles(user: SetupScratch.user).makeFolder(data)
+        try pair.scratch.put("precious", data + "/letter")
+        #expect(setupRefusal { try pair.run() }?.happened == "The target holds letter.")
+        #expect(OwnedFiles.names(in: data) == ["letter"])
+        #expect(unlink(data + "/letter") == 0)
+        // Empty is fine. Then somebody's own instance, also with an old intent of ours that names this path.
+        _ = try pair.run()
+        try pair.removeTarget()
+        _ = try NewInstance(pair.target).create()
+        var intent = SetupIntent(target: data)
+        intent.wholeDirectory = 1
+        try intent.write(pair.target, .copy)
+        let identifier = try ControlData.read(pair.target).systemIdentifier
+        #expect(setupRefusal { try pair.run() }?.happened == "The target holds an instance of PostgreSQL 15.")
+        #expect(try ControlData.read(pair.target).systemIdentifier == identifier)
+        // The mark of the other node: an unfinished copy. It is moved aside, not deleted.
+        try CopyMarkFile.write(
+            LocalPostgres.CopyMark(copy: Pair.copyID, node: NodeName("a")), data, osUser: pair.target.osUser)
+        let aside = try #require(try pair.run().movedAside)
+        #expect(try ControlData.read(pair.target, directory: aside).systemIdentifier == identifier)
+        try pair.expectWhole()
+    }
+
+    @Test func anotherDatabaseAnotherPasswordAndFullTablespacesAreRefused() throws {
+        var pair = try Pair()
+        let place = pair.scratch.root + "/space"
+        try OwnedFiles(user: SetupScratch.user).makeFolder(place)
+        let session = try pair.scratch.session(pair.source)
+        _ = try session.query("create tablespace extra location '\(place)'", deadline: .seconds(10))
+        #expect(setupRefusal { try pair.run() }?.happened.contains("tablespace \(place)") == true)
+        _ = try session.query("drop tablespace extra", deadline: .seconds(10))
+
+        pair.copy.options.systemIdentifier = 42
+        #expect(setupRefusal { try pair.run() }?.happened.contains("the pair's is 42") == true)
+        try Passfile.write(pair.target, user: "rep", password: "wrong")
+        let refusal = try #require(setupRefusal { try pair.run() })
+        #expect(refusal.happened.contains("password authentication failed") && !refusal.description.contains("wrong"))
+        #expect(!OwnedFiles.exists(pair.target.dataDirectory))
+        #expect(!OwnedFiles.exists(pair.target.dataDirectory + ".pgtandem-new"))
+    }
+
+    @Test func aMountPointAndASecondRunAtOnceAreRefused() throws {
+        let pair = try Pair()
+        let lock = try SetupLock(pair.target, "test")
+        #expect(setupRefusal { try pair.run() }?.happened.contains("Another run") == true)
+        lock.release()
+        var settings = pair.target
+        settings.dataDirectory = "/proc"
+        #expect(setupRefusal { try NewDirectory(settings, "test") }?.happened == "/proc is a mount point.")
+    }
+}
