@@ -1,0 +1,123 @@
+import Logging
+import Synchronization
+import TandemCore
+import TandemSystem
+import TandemWire
+
+/// The agent: one thread on which the core lives. Facts come in by `post`, effects go out through the interpreter.
+public final class Agent: Sendable {
+    private let mailbox: Mailbox<Event>
+    private let view: Mutex<View>
+    private let requests = Mutex<Requests>(Requests())
+    private let finished = Mutex<Bool>(false)
+    private let policy: Policy
+    private let log: Logger
+
+    /// The core as it was after the last step, for whoever asks.
+    public struct View: Sendable {
+        public var node: Node
+        public var at: Instant
+    }
+
+    private struct Requests {
+        var last: UInt64 = 0
+        var waiting: [RequestID: @Sendable (CommandAnswer) -> Void] = [:]
+    }
+
+    public init(policy: Policy, log: Logger) throws {
+        self.policy = policy
+        self.log = log
+        mailbox = try Mailbox()
+        view = Mutex(View(node: Node(policy: policy), at: Instant(nanoseconds: 0)))
+    }
+
+    public func post(_ event: Event) { mailbox.post(event) }
+
+    public var present: View { view.withLock { $0 } }
+
+    /// A person's command; the closure gets progress, and last `done` or `refused`. It runs on the agent's thread: be quick.
+    public func command(_ command: Command, _ reply: @escaping @Sendable (CommandAnswer) -> Void) {
+        let id = requests.withLock { requests in
+            requests.last += 1
+            let id = RequestID(requests.last)
+            requests.waiting[id] = reply
+            return id
+        }
+        post(.command(command, id))
+    }
+
+    public struct Parts: Sendable {
+        public var postgres: any PostgresPort
+        public var addresses: any AddressPort
+        public var ledger: any LedgerPort
+        public var link: any LinkPort
+        public var tail: TailTransfer
+        public init(
+            postgres: any PostgresPort, addresses: any AddressPort, ledger: any LedgerPort, link: any LinkPort, tail: TailTransfer
+        ) {
+            self.postgres = postgres
+            self.addresses = addresses
+            self.ledger = ledger
+            self.link = link
+            self.tail = tail
+        }
+    }
+
+    /// Runs until the core says `exit`: on the calling thread.
+    public func run(_ start: Event.Start, _ parts: Parts) {
+        let log = self.log
+        let interpreter = Interpreter(
+            postgres: parts.postgres, addresses: parts.addresses, ledger: parts.ledger, link: parts.link, tail: parts.tail,
+            encode: { heartbeat, header in
+                do {
+                    return try JSON.encode(HeartbeatDocument(heartbeat, header))
+                } catch {
+                    log.error("a heartbeat could not be written", metadata: ["reason": "\(error)"])
+                    return []
+                }
+            },
+            post: { [self] in post($0) },
+            answer: { [self] in reply($0, $1) },
+            exit: { [self] in finished.withLock { $0 = true } },
+            log: log, lanes: Interpreter.Lanes())
+        var node = Node(policy: policy)
+        var nextTick = SystemClock.now()
+        feed(&node, .started(start), interpreter)
+        while !finished.withLock({ $0 }) {
+            let now = SystemClock.now()
+            if now >= nextTick {
+                feed(&node, .tick, interpreter)
+                // After a pause, one beat, not the missed ones.
+                nextTick = max(nextTick + policy.heartbeat.nanoseconds, now + policy.heartbeat.nanoseconds / 2)
+            }
+            for event in mailbox.take(waiting: .nanoseconds(max(1_000_000, nextTick - SystemClock.now()))) {
+                feed(&node, event, interpreter)
+            }
+        }
+        interpreter.lanes.stop()
+    }
+
+    private func feed(_ node: inout Node, _ event: Event, _ interpreter: Interpreter) {
+        let now = Instant(nanoseconds: SystemClock.now())
+        let before = (node.state.name, node.role, node.ledger)
+        let effects = node.step(event, at: now)
+        view.withLock { $0 = View(node: node, at: now) }
+        if before != (node.state.name, node.role, node.ledger) {
+            log.info(
+                "state",
+                metadata: [
+                    "state": "\(node.state.name)", "role": "\(node.role.rawValue)",
+                    "ledger": "\(node.ledger.map { $0.description } ?? "none")",
+                ])
+        }
+        for effect in effects { interpreter.perform(effect) }
+    }
+
+    private func reply(_ id: RequestID, _ answer: CommandAnswer) {
+        let closure = requests.withLock { requests -> (@Sendable (CommandAnswer) -> Void)? in
+            if case .progress = answer { return requests.waiting[id] }
+            return requests.waiting.removeValue(forKey: id)
+        }
+        closure?(answer)
+    }
+}

@@ -1,0 +1,126 @@
+import Logging
+import TandemCore
+import TandemSystem
+
+/// Carries out effects: one case per effect, one call of a port. A decision here would belong in the core.
+struct Interpreter: Sendable {
+    let postgres: any PostgresPort
+    let addresses: any AddressPort
+    let ledger: any LedgerPort
+    let link: any LinkPort
+    let tail: TailTransfer
+    let encode: @Sendable (Heartbeat, Heartbeat.Header) -> [UInt8]
+    let post: @Sendable (Event) -> Void
+    let answer: @Sendable (RequestID, CommandAnswer) -> Void
+    let exit: @Sendable () -> Void
+    let log: Logger
+    let lanes: Lanes
+
+    /// What belongs together happens in order; what may hang does not hold up the rest.
+    struct Lanes: Sendable {
+        let ledger = Lane(name: "ledger")
+        let control = Lane(name: "control")
+        let confirm = Lane(name: "confirm")
+        let primaryAddress = Lane(name: "primary-vip")
+        let standbyAddress = Lane(name: "standby-vip")
+
+        func stop() {
+            for lane in [ledger, control, confirm, primaryAddress, standbyAddress] { lane.stop() }
+        }
+    }
+
+    func perform(_ effect: Effect) {
+        switch effect {
+        case .writeLedger(let new, let peerHeardIn): write(new, peerHeardIn)
+        case .send(let heartbeat, let header): link.send(2, encode(heartbeat, header))
+        case .start(let mode, let id): control(id, "start PostgreSQL") { try postgres.start(mode); return .done }
+        case .stop(let mode, let id): control(id, "stop PostgreSQL") { try postgres.stop(mode); return .done }
+        case .promote(let id):
+            control(id, "promote PostgreSQL") {
+                let (timeline, fork) = try postgres.promote()
+                return .promoted(timeline: timeline, fork: fork)
+            }
+        case .configure(let settings, let id): control(id, "write the settings") { try postgres.configure(settings); return .done }
+        case .findEndOfWAL(let start, let id): control(id, "find the end of WAL") { .position(try postgres.findEndOfWAL(from: start)) }
+        case .receiveWAL(let end, let id): control(id, "receive the rest of the WAL") { try tail.receive(upTo: end); return .done }
+        case .confirmSynchronous(let copy, let id):
+            run(on: lanes.confirm, id, "confirm synchronous replication") { .position(try postgres.confirmSynchronous(copy)) }
+        case .confirmPosition(let copy, let id):
+            run(on: lanes.confirm, id, "confirm the standby's position") { try postgres.confirmPosition(copy); return .done }
+        case .checkpoint(let id): run(on: lanes.confirm, id, "checkpoint") { try postgres.checkpoint(); return .done }
+        case .claimAddress(let role, let regardless, let id):
+            address(role, id, "take the \(role.rawValue) address") { try addresses.claim(role, regardless: regardless) }
+        case .releaseAddress(let role, let id):
+            address(role, id, "give up the \(role.rawValue) address") { try addresses.release(role) }
+        case .recordLineage(let term, let copy, let parent, let fork, let timeline):
+            lanes.confirm.submit {
+                attempt("record the lineage") {
+                    try postgres.recordLineage(term: term, copy: copy, parent: parent, fork: fork, timeline: timeline)
+                }
+            }
+        case .answer(let id, let text): answer(id, text)
+        case .notice(let notice): say(notice)
+        case .exit: exit()
+        }
+    }
+
+    private func write(_ new: Ledger, _ peerHeardIn: BootID?) {
+        lanes.ledger.submit {
+            do {
+                try ledger.write(new, peerHeardIn: peerHeardIn)
+                post(.ledgerWritten(new))
+            } catch {
+                post(.ledgerNotWritten(new, "\(error)"))
+            }
+        }
+    }
+
+    /// On the lane that changes the instance; what is seen of it afterwards is posted before the outcome.
+    private func control(_ id: OperationID, _ what: String, _ work: @escaping @Sendable () throws -> Outcome) {
+        lanes.control.submit {
+            let outcome = result(what, work)
+            post(.postgres(postgres.look()))
+            post(.completed(id, outcome))
+        }
+    }
+
+    private func run(on lane: Lane, _ id: OperationID, _ what: String, _ work: @escaping @Sendable () throws -> Outcome) {
+        lane.submit { post(.completed(id, result(what, work))) }
+    }
+
+    private func address(_ role: AddressRole, _ id: OperationID, _ what: String, _ work: @escaping @Sendable () throws -> Void) {
+        let lane = role == .primary ? lanes.primaryAddress : lanes.standbyAddress
+        lane.submit {
+            let outcome = result(what) { try work(); return .done }
+            attempt("list the addresses") { post(.addresses(try addresses.held())) }
+            post(.completed(id, outcome))
+        }
+    }
+
+    private func result(_ what: String, _ work: () throws -> Outcome) -> Outcome {
+        let began = SystemClock.now()
+        do {
+            let outcome = try work()
+            log.debug("done", metadata: ["operation": "\(what)", "ms": "\((SystemClock.now() - began) / 1_000_000)"])
+            return outcome
+        } catch {
+            return .failed("could not \(what): \(error)")
+        }
+    }
+
+    private func attempt(_ what: String, _ work: () throws -> Void) {
+        do { try work() } catch { log.warning("could not \(what)", metadata: ["reason": "\(error)"]) }
+    }
+
+    private func say(_ notice: Notice) {
+        var facts: Logger.Metadata = [:]
+        for fact in notice.facts { facts[fact.name] = "\(fact.value)" }
+        let level: Logger.Level =
+            switch notice.level {
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        log.log(level: level, "\(notice.text)", metadata: facts)
+    }
+}

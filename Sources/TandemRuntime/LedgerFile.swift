@@ -1,0 +1,64 @@
+import TandemCore
+import TandemSystem
+import TandemWire
+
+/// The ledger on disk: one line that says what it is, one line of JSON, one line with its checksum. Written beside, fsynced,
+/// renamed, the folder fsynced (section 1). A damaged one is reported, never guessed at.
+public struct LedgerFile: LedgerPort {
+    public let path: String
+
+    public init(stateDirectory: String) { path = stateDirectory + "/ledger" }
+
+    /// What the file holds. `peerHeardIn` is this node's own note for the boot rule of 4.3, no part of the ledger.
+    struct Content: Codable {
+        var ledger: LedgerDocument
+        var peer_heard_in_boot: String?
+    }
+
+    private static let heading = "pgtandem ledger, version 1"
+
+    public func write(_ ledger: Ledger, peerHeardIn: BootID?) throws {
+        let body = String(
+            decoding: try JSON.encode(Content(ledger: LedgerDocument(ledger), peer_heard_in_boot: peerHeardIn?.text)), as: UTF8.self)
+        let text = "\(Self.heading)\n\(body)\n\(Self.checksum(body))\n"
+        try DurableFile.write(Array(text.utf8), to: path, mode: 0o600)
+    }
+
+    /// nil: there is none, this node belongs to no pair yet.
+    public func read() throws -> (ledger: Ledger, peerHeardIn: BootID?)? {
+        guard let bytes = try DurableFile.read(path) else { return nil }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw damaged("it is not text") }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        guard !bytes.isEmpty else { throw damaged("it is empty") }
+        guard lines.count == 4, lines[3].isEmpty else { throw damaged("it has \(lines.count - 1) lines instead of 3") }
+        guard lines[0] == Self.heading else { throw damaged("its first line is not `\(Self.heading)`") }
+        guard lines[2] == Self.checksum(String(lines[1])) else { throw damaged("its checksum does not fit its content") }
+        do {
+            let content = try JSON.decode(Content.self, from: Array(lines[1].utf8))
+            return (try content.ledger.ledger(), content.peer_heard_in_boot.map { BootID($0) })
+        } catch {
+            throw damaged("\(error)")
+        }
+    }
+
+    private func damaged(_ what: String) -> LedgerDamaged { LedgerDamaged(path: path, what: what) }
+
+    /// FNV-1a, 64 bits: against torn and edited files, not against an enemy, who would have the key of the link too.
+    static func checksum(_ text: String) -> String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        let digits = String(hash, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+/// The ledger cannot be read for what it is. Nothing may be concluded from it, so this node takes no role.
+public struct LedgerDamaged: Error, Sendable, CustomStringConvertible {
+    public var path: String
+    public var what: String
+    public var description: String {
+        "the ledger \(path) is damaged: \(what). This node cannot know what it has promised, so it takes no role, and nothing was touched. "
+            + "If the other host is primary, move the file away and run `pgtandem join` here; if this host alone has the data, ask for help "
+            + "before anything is started."
+    }
+}

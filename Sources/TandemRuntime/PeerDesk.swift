@@ -1,0 +1,138 @@
+import Logging
+import Synchronization
+import TandemCore
+import TandemSystem
+import TandemWire
+
+/// Between the agents' link and the core: frames in, events out. Runs on the link's thread, so it is quick.
+public final class PeerDesk: Sendable {
+    private let agent: Agent
+    private let tail: TailTransfer
+    private let join: any JoinPort
+    private let own: HelloDocument
+    private let peer: NodeName
+    private let compare: @Sendable (_ theirs: [String: String]) -> [String]
+    private let log: Logger
+    private let lane = Lane(name: "peer-desk")
+    private let paths = Mutex<Set<UInt64>>([])
+
+    public enum Judgement: Sendable { case peer, client, refuse(String) }
+
+    public init(
+        agent: Agent, tail: TailTransfer, join: any JoinPort, own: HelloDocument, peer: NodeName, log: Logger,
+        compare: @escaping @Sendable (_ theirs: [String: String]) -> [String]
+    ) {
+        self.agent = agent
+        self.tail = tail
+        self.join = join
+        self.own = own
+        self.peer = peer
+        self.log = log
+        self.compare = compare
+    }
+
+    public func hello() -> [UInt8] {
+        do {
+            return try JSON.encode(own)
+        } catch {
+            log.error("the greeting could not be written", metadata: ["reason": "\(error)"])
+            return []
+        }
+    }
+
+    /// Section 5.8: another cluster or node is refused. The hello grants nothing; it only says whose words follow.
+    public func judge(_ payload: [UInt8]) -> Judgement {
+        let hello: HelloDocument
+        do {
+            hello = try JSON.decode(HelloDocument.self, from: payload)
+        } catch {
+            return .refuse("\(error)")
+        }
+        guard !Set(hello.versions).isDisjoint(with: HelloDocument.spoken) else {
+            return .refuse("it speaks versions \(hello.versions) of the link, this agent \(HelloDocument.spoken): upgrade the older one")
+        }
+        guard hello.cluster == own.cluster else { return .refuse("it belongs to the cluster `\(hello.cluster)`, not to `\(own.cluster)`") }
+        guard hello.node == peer.text else {
+            return .refuse("it calls itself `\(hello.node)`; the other node here is `\(peer)`: is `node:` the same in both files?")
+        }
+        if hello.session == 0 { return .client }
+        agent.post(.hello(session: SessionID(hello.session)))
+        agent.post(.configurationsCompared(differing: hello.digest == own.digest ? [] : compare(hello.configuration)))
+        return .peer
+    }
+
+    public func pathUp(_ id: UInt64) { paths.withLock { _ = $0.insert(id) } }
+
+    public func pathDown(_ id: UInt64) {
+        let wasLast = paths.withLock { $0.remove(id) != nil && $0.isEmpty }
+        if wasLast { agent.post(.linkLost) }
+    }
+
+    public func receive(_ kind: UInt8, _ payload: [UInt8], reply: @escaping @Sendable (UInt8, [UInt8]) -> Void) {
+        switch kind {
+        case FrameKind.heartbeat:
+            attempt("read a heartbeat") {
+                let (heartbeat, header) = try JSON.decode(HeartbeatDocument.self, from: payload).heartbeat()
+                agent.post(.heartbeat(heartbeat, header))
+            }
+        case FrameKind.walData:
+            tail.received(payload)
+        case FrameKind.walRequest:
+            lane.submit { [self] in attempt("read WAL for the other host") { try tail.serve(payload) } }
+        case FrameKind.joinRequest:
+            lane.submit { [self] in attempt("answer `pgtandem join`") { try answer(payload, reply) } }
+        default:
+            log.warning("a frame of an unknown kind was dropped", metadata: ["kind": "\(kind)"])
+        }
+    }
+
+    private func answer(_ payload: [UInt8], _ reply: @escaping @Sendable (UInt8, [UInt8]) -> Void) throws {
+        let request = try JSON.decode(JoinRequestDocument.self, from: payload)
+        let node = agent.present.node
+        func send(_ answer: JoinAnswerDocument) {
+            attempt("write an answer") { reply(FrameKind.joinAnswer, try JSON.encode(answer)) }
+        }
+        func refuse(_ text: String) {
+            var answer = JoinAnswerDocument()
+            answer.reasons = [NoteDocument(RefusalNote(code: "joinRefused", text: text))]
+            send(answer)
+        }
+        guard node.role == .primary || node.role == .primaryStandby else {
+            return refuse("the agent there is not primary now (role \(node.role.rawValue), \(node.state.name))")
+        }
+        switch (request.step, request.copy.flatMap { CopyID($0) }) {
+        case ("facts", let copy?):
+            do { send(try join.facts(for: copy)) } catch { refuse("\(error)") }
+        case ("ledger", let copy?):
+            agent.command(.join(copy: copy)) { [self] result in
+                switch result {
+                case .progress: break
+                case .done:
+                    var answer = JoinAnswerDocument()
+                    answer.ledger = agent.present.node.ledger.map(LedgerDocument.init)
+                    do { reply(FrameKind.joinAnswer, try JSON.encode(answer)) } catch {
+                        log.warning("could not write an answer", metadata: ["reason": "\(error)"])
+                    }
+                case .refused(let notes):
+                    var answer = JoinAnswerDocument()
+                    answer.reasons = notes.map(NoteDocument.init)
+                    do { reply(FrameKind.joinAnswer, try JSON.encode(answer)) } catch {
+                        log.warning("could not write an answer", metadata: ["reason": "\(error)"])
+                    }
+                }
+            }
+        default:
+            refuse("a request `\(request.step)` that this version does not know")
+        }
+    }
+
+    private func attempt(_ what: String, _ work: () throws -> Void) {
+        do { try work() } catch { log.warning("could not \(what)", metadata: ["reason": "\(error)"]) }
+    }
+}
+
+/// What `pgtandem join` needs of the first host.
+public protocol JoinPort: Sendable {
+    /// Also keeps the WAL that this copy will ask for.
+    func facts(for copy: CopyID) throws -> JoinAnswerDocument
+}

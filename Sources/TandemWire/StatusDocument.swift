@@ -1,0 +1,102 @@
+import TandemCore
+
+/// One node's status (`interface.md` 3, `/status`); what `pgtandem status` shows.
+public struct StatusDocument: Codable, Sendable {
+    public var cluster: String
+    public var node: String
+    public var role: String
+    public var state: String
+    public var term: UInt64?
+    public var step: UInt64?
+    public var bond: String?
+    public var timeline: UInt32?
+    public var lsn: String?
+    public var lag_bytes: UInt64?
+    public var lag_seconds: Double?
+    public var addresses: [String]
+    public var postgresql: Postgres
+    public var peer: Peer
+    public var arbiter: Arbiter
+    public var lease_ms: Int64?
+    public var paused: Bool
+    public var failover_ready: Readiness
+    /// What makes the pair less than it could be now, in plain words.
+    public var notes: [String]
+    public var version: String
+
+    public struct Postgres: Codable, Sendable {
+        public var running: Bool
+        public var version: Int?
+        public var in_recovery: Bool?
+        public var condition: String
+    }
+    public struct Peer: Codable, Sendable {
+        public var node: String
+        public var reachable: Bool
+        public var role: String?
+        public var state: String?
+        public var last_heard_ms: Int64?
+        public var lsn: String?
+        public var lag_bytes: UInt64?
+        public var addresses: [String]
+        public var condition: String?
+    }
+    public struct Arbiter: Codable, Sendable {
+        public var kind: String
+        public var reachable: Bool?
+    }
+    public struct Readiness: Codable, Sendable {
+        public var ok: Bool
+        public var reasons: [NoteDocument]?
+        public init(_ reasons: [RefusalNote]) {
+            ok = reasons.isEmpty
+            self.reasons = reasons.isEmpty ? nil : reasons.map(NoteDocument.init)
+        }
+    }
+
+    public init(_ node: Node, at now: Instant, addresses: [AddressRole: [String]], version: String) {
+        let policy = node.policy
+        let postgres = node.postgres
+        let heard = node.peer.isHeard(within: policy.silence, at: now)
+        let report = node.peer.report
+        cluster = policy.cluster
+        self.node = policy.node.text
+        role = node.role.rawValue
+        state = node.state.name
+        term = node.ledger?.term.number
+        step = node.ledger?.step
+        bond = node.ledger?.bond.rawValue
+        timeline = postgres?.timeline
+        let position = postgres?.isOpen == true ? postgres?.flushed : postgres?.replayed
+        lsn = position?.description
+        self.addresses =
+            (node.held.primary == .all ? addresses[.primary] ?? [] : []) + (node.held.standby == .all ? addresses[.standby] ?? [] : [])
+        let document = postgres.map(PostgresDocument.init)
+        postgresql = Postgres(
+            running: postgres?.isRunning ?? false, version: postgres?.majorVersion,
+            in_recovery: postgres?.isRunning == true ? postgres?.isRecovering : nil, condition: document?.condition ?? "unknown")
+        var theirLag: UInt64?
+        if postgres?.isOpen == true, let here = postgres?.flushed, let there = report?.postgres.replayed, heard {
+            theirLag = there.behind(here)
+        }
+        if postgres?.isRecovering == true, let replayed = postgres?.replayed, let there = report?.postgres.flushed, heard {
+            lag_bytes = replayed.behind(there)
+            lag_seconds = node.dataAge(at: now).map { Double($0.milliseconds) / 1000 }
+        }
+        peer = Peer(
+            node: policy.peer.text, reachable: heard, role: heard ? report?.role.rawValue : nil, state: nil,
+            last_heard_ms: node.peer.silence(at: now)?.milliseconds,
+            lsn: heard ? (report?.postgres.isOpen == true ? report?.postgres.flushed : report?.postgres.replayed)?.description : nil,
+            lag_bytes: theirLag,
+            addresses: heard
+                ? (report?.holdsPrimaryAddress == true ? addresses[.primary] ?? [] : [])
+                    + (report?.holdsStandbyAddress == true ? addresses[.standby] ?? [] : []) : [],
+            condition: heard ? report.map { PostgresDocument($0.postgres).condition } : nil)
+        arbiter = Arbiter(kind: policy.arbiter.rawValue, reachable: nil)
+        lease_ms = nil
+        paused = false
+        failover_ready = Readiness(node.failoverReadiness(at: now))
+        notes = node.remarks(at: now)
+        self.version = version
+    }
+}
