@@ -1,0 +1,64 @@
+/// The configuration files of a pair in the lab: what a person would write for two hosts like these.
+public struct LabConfiguration: Sendable {
+    public enum Layout: Sendable {
+        /// The data directory is empty, or holds its own configuration files.
+        case plain
+        /// Configuration below /etc/postgresql, as Debian's packages make it.
+        case debian
+    }
+
+    public var cluster = "orders"
+    /// `synchronous` or `asynchronous`.
+    public var mode = "synchronous"
+    public var layout = Layout.plain
+    /// The IPv6 virtual addresses too.
+    public var hasIPv6 = false
+    /// `fast`, `standard` or `relaxed`.
+    public var timing = "standard"
+    public var arbiterKind = "manual"
+    /// Lines added at the end.
+    public var more = ""
+
+    public init() {}
+
+    /// Where the agents' programs are told to look.
+    public static let path = "/etc/pgtandem/pgtandem.yml"
+    public static let tlsDirectory = "/etc/pgtandem/tls"
+
+    /// The file of one node.
+    public func yaml(node: LabHost, hosts: [LabHost]) -> String {
+        let nodes = hosts.map { host in
+            let addresses = (0..<host.plug.paths).map { host.plug.address(path: $0) }.joined(separator: ", ")
+            return "  \(host.name): { addresses: [\(addresses)] }"
+        }
+        let primary = [Lab.primaryAddress] + (hasIPv6 ? ["\"\(Lab.primaryAddress6)\""] : [])
+        let standby = [Lab.standbyAddress] + (hasIPv6 ? ["\"\(Lab.standbyAddress6)\""] : [])
+        var lines = ["cluster: \(cluster)", "node: \(node.name)", "nodes:"] + nodes
+        lines += [
+            "agent_port: 7432",
+            "virtual_addresses:",
+            "  interface: eth0",
+            "  primary: [\(primary.joined(separator: ", "))]",
+            "  standby: [\(standby.joined(separator: ", "))]",
+            "gateway: \(Lab.gatewayAddress)",
+            "postgresql:",
+            "  bin_directory: \(LabPostgres.binaries)",
+            "  data_directory: \(LabPostgres.debianDataDirectory)",
+        ]
+        if layout == .debian {
+            lines += [
+                "  config_file: /etc/postgresql/\(LabPostgres.version)/main/postgresql.conf",
+                "  hba_file: /etc/postgresql/\(LabPostgres.version)/main/pg_hba.conf",
+            ]
+        }
+        lines += [
+            "replication: { mode: \(mode) }",
+            "arbiter: { kind: \(arbiterKind) }",
+            "timing: { profile: \(timing) }",
+            "tls: { directory: \(LabConfiguration.tlsDirectory) }",
+            "state_directory: /var/lib/pgtandem",
+            "control_socket: /run/pgtandem/pgtandem.sock",
+        ]
+        return (lines + (more.isEmpty ? [] : [more])).joined(separator: "\n") + "\n"
+    }
+}

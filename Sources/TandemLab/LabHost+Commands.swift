@@ -1,0 +1,92 @@
+import Glibc
+import TandemSystem
+
+/// A file to be put on a host's disk.
+public struct HostFile: Sendable {
+    public var content: [UInt8]
+    /// Permission bits, as 0o600.
+    public var mode: UInt32
+    /// A user of this machine; the file gets the user's group too.
+    public var owner: String
+
+    public init(_ content: [UInt8], mode: UInt32 = 0o644, owner: String = "root") {
+        self.content = content
+        self.mode = mode
+        self.owner = owner
+    }
+
+    public init(_ text: String, mode: UInt32 = 0o644, owner: String = "root") {
+        self.init(Array(text.utf8), mode: mode, owner: owner)
+    }
+}
+
+extension LabHost {
+    /// Runs a program inside the host to its end.
+    /// - Parameters:
+    ///   - arguments: absolute path first (a bare name is looked up in the usual places).
+    ///   - user: become it inside; nil: root.
+    /// - Throws: if the host is off or the program could not be tried; its failure is in the result.
+    public func run(
+        _ arguments: [String], user: String? = nil, input: String = "", deadline: Duration = .seconds(30),
+        onLine: (@Sendable (String) -> Void)? = nil
+    ) throws(LabError) -> ToolResult {
+        let command = try insideCommand(arguments, user: user)
+        var tool = Tool(command[0], Array(command.dropFirst()))
+        tool.input = Array(input.utf8)
+        let ordered = tool
+        return try asLabError { () throws(SystemError) in try ordered.run(deadline: deadline, onLine: onLine) }
+    }
+
+    /// As `run`, and anything but exit status 0 is an error that carries the program's words.
+    @discardableResult
+    public func demand(
+        _ arguments: [String], user: String? = nil, input: String = "", deadline: Duration = .seconds(30)
+    ) throws(LabError) -> String {
+        let result = try run(arguments, user: user, input: input, deadline: deadline)
+        guard result.succeeded else {
+            let words = (result.errors + result.output).split(whereSeparator: \.isNewline).suffix(5).joined(separator: "; ")
+            throw LabError(
+                attempted: "run \(arguments.joined(separator: " ")) on the host \(name)",
+                happened: "\(result.ending) \(words)")
+        }
+        return result.output
+    }
+
+    /// Starts a program inside the host and returns at once; it ends with the host at the latest.
+    /// - Parameter outputPath: on this machine; both streams are appended to it.
+    public func spawn(_ arguments: [String], user: String? = nil, outputPath: String) throws(LabError) -> LabProcess {
+        try LabProcess(
+            insideCommand(arguments, user: user), environment: Machine.environment, outputPath: outputPath)
+    }
+
+    /// Puts files on the disk, whether the host is on or off. Paths are as inside, below one of the persistent folders
+    /// (/etc/pgtandem, /etc/postgresql, /var/lib/pgtandem, /var/lib/postgresql, /var/log/postgresql).
+    public func configure(files: [String: HostFile]) throws(LabError) {
+        for (path, file) in files.sorted(by: { $0.key < $1.key }) {
+            guard MachineSpec.persistentFolders.contains(where: { path.hasPrefix("\($0)/") }) else {
+                throw LabError(
+                    attempted: "put \(path) on the host \(name)", happened: "that folder is not on its disk",
+                    advice: "Use one of \(MachineSpec.persistentFolders.joined(separator: ", ")).")
+            }
+            let target = diskPath(of: path)
+            try Text.makeFolder("/" + target.split(separator: "/").dropLast().joined(separator: "/"))
+            try Text.create(target, file.content, mode: file.mode)
+            let (user, group) = try asLabError { () throws(SystemError) in
+                (try Privileges.userID(of: file.owner), try Privileges.groupID(of: file.owner))
+            }
+            try Text.setOwner(target, user: user, group: group)
+        }
+    }
+
+    private func insideCommand(_ arguments: [String], user: String?) throws(LabError) -> [String] {
+        let pid = try machine(to: "run \(arguments.first ?? "nothing")").pid
+        var command = [try Command.path("nsenter", package: "util-linux"), "-t", "\(pid)", "-a", "--"]
+        if let user {
+            command += [
+                try Command.path("setpriv", package: "util-linux"), "--reuid=\(user)", "--regid=\(user)", "--init-groups",
+                "--inh-caps=-all", "--reset-env", "--",
+            ]
+        }
+        return command + arguments
+    }
+}

@@ -1,0 +1,82 @@
+import CLinux
+import Glibc
+import Synchronization
+import TandemSystem
+
+/// A long-running program that the lab started and will end: own process group, output in a file, and a pipe as standard
+/// input that is closed when the lab's process dies, however that happens.
+public final class LabProcess: Sendable {
+    /// As this machine sees it (for a program inside a host: the process that entered the host and waits there).
+    public let pid: Int32
+    private let input: Mutex<Descriptor?>
+    private let ending = Mutex<ToolResult.Ending?>(nil)
+
+    /// - Parameter outputPath: appended to; both streams.
+    init(_ arguments: [String], environment: [String: String], outputPath: String) throws(LabError) {
+        let output = open(outputPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+        guard output >= 0 else { throw LabError(SystemError.last("open \(outputPath)")) }
+        let log = Descriptor(output)
+        let pipe = try LabPipe.make()
+        var pid: pid_t = 0
+        let code = SpawnOrder.spawn(
+            arguments, environment: environment, input: pipe.reading.number, output: log.number, errors: log.number,
+            pid: &pid)
+        guard code == 0 else { throw LabError(SystemError(attempted: "start \(arguments[0])", code: code)) }
+        self.pid = pid
+        input = Mutex(pipe.writing)
+    }
+
+    /// One line on its standard input. Without effect when it has ended.
+    func send(_ line: String) {
+        let bytes = Array("\(line)\n".utf8)
+        input.withLock { input in
+            guard let input else { return }
+            _ = cl_write_quietly(input.number, bytes, bytes.count)
+        }
+    }
+
+    /// How it ended; nil: it runs.
+    public func ended() -> ToolResult.Ending? {
+        ending.withLock { ending in
+            if ending == nil {
+                var status: Int32 = 0
+                if waitpid(pid, &status, WNOHANG) == pid {
+                    ending = cl_exited(status) != 0 ? .exited(cl_exit_code(status)) : .signalled(cl_ending_signal(status))
+                }
+            }
+            return ending
+        }
+    }
+
+    /// Nil: it still runs after that time.
+    public func wait(upTo patience: Duration) -> ToolResult.Ending? {
+        guard SystemClock.wait(upTo: patience, until: { ended() != nil }) else { return nil }
+        return ended()
+    }
+
+    /// To the whole group; without effect when it has ended.
+    public func signal(_ number: Int32) {
+        guard ended() == nil else { return }
+        _ = kill(-pid, number)
+    }
+
+    /// Closes its standard input, then SIGTERM, then SIGKILL, each with a share of the time.
+    @discardableResult
+    public func stop(within patience: Duration = .seconds(4)) -> ToolResult.Ending? {
+        input.withLock { $0 = nil }
+        if let ending = wait(upTo: patience / 2) { return ending }
+        signal(SIGTERM)
+        if let ending = wait(upTo: patience / 2) { return ending }
+        signal(SIGKILL)
+        return wait(upTo: .seconds(1))
+    }
+}
+
+enum LabPipe {
+    /// Both ends close-on-exec.
+    static func make() throws(LabError) -> (reading: Descriptor, writing: Descriptor) {
+        var pair: [Int32] = [-1, -1]
+        guard cl_pipe(&pair) == 0 else { throw LabError(SystemError.last("make a pipe")) }
+        return (Descriptor(pair[0]), Descriptor(pair[1]))
+    }
+}
