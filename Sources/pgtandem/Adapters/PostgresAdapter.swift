@@ -1,0 +1,145 @@
+import Glibc
+import Logging
+import Synchronization
+import TandemConfiguration
+import TandemCore
+import TandemPostgres
+import TandemRuntime
+import TandemSystem
+
+/// This host's PostgreSQL: orders to the instance, and what the watch sees of it.
+final class PostgresAdapter: PostgresPort {
+    let instance: Instance
+    private let configuration: Configuration
+    private let watch: Watch
+    private let log: Logger
+    private let peerAddresses: [String]
+    private let seen = LastSeen()
+    private let segmentSize = Mutex<Int?>(nil)
+
+    init(_ configuration: Configuration, log: Logger, onObservation: @escaping @Sendable (LocalPostgres) -> Void) throws {
+        self.configuration = configuration
+        self.log = log
+        instance = Instance(configuration.instance)
+        peerAddresses = configuration.peer.addresses.map(\.description)
+        let box = seen
+        watch = try Watch(configuration.instance) { observation in
+            box.remember(observation)
+            onObservation(observation)
+        }
+    }
+
+    func startWatching() throws { try watch.start() }
+    func stopWatching() { watch.stop() }
+    func look() -> LocalPostgres { watch.lookNow() }
+
+    func start(_ mode: Effect.StartMode) throws {
+        let result = try instance.start(mode == .standby ? .standby : .primary, deadline: .seconds(30))
+        log.info("PostgreSQL started", metadata: ["as": "\(mode.rawValue)", "ms": "\(Self.ms(result.duration))"])
+    }
+
+    func stop(_ mode: Effect.StopMode) throws {
+        instance.release()
+        let began = SystemClock.now()
+        switch mode {
+        case .fast:
+            do {
+                _ = try instance.stop(.fast, deadline: .seconds(60))
+            } catch {
+                // Whoever gave the order relies on the end: what does not go in order goes by force.
+                log.warning("a fast shutdown did not end it; every process is ended now", metadata: ["reason": "\(error)"])
+                try end()
+            }
+        case .immediate:
+            try end()
+        }
+        log.info("PostgreSQL stopped", metadata: ["mode": "\(mode.rawValue)", "ms": "\((SystemClock.now() - began) / 1_000_000)"])
+    }
+
+    private func end() throws {
+        let result = instance.endAll(deadline: .seconds(10))
+        guard result.isComplete else {
+            throw CommandFailure.failed(
+                "processes \(result.survivors) of \(configuration.postgresql.dataDirectory) do not end, not even by SIGKILL: is a disk hanging?")
+        }
+    }
+
+    func promote() throws -> (timeline: Timeline, fork: LSN) {
+        let phases = try instance.promote(deadline: .seconds(60))
+        log.info(
+            "PostgreSQL promoted",
+            metadata: [
+                "requested ms": "\(Self.ms(phases.requested))", "recovery ended ms": "\(Self.ms(phases.recoveryEnded))",
+                "first write ms": "\(Self.ms(phases.firstWrite))", "timeline": "\(phases.timeline)",
+            ])
+        return (phases.timeline, phases.fork ?? LSN(0))
+    }
+
+    func configure(_ settings: Settings) throws {
+        let result = try instance.configure(configuration.managed(settings))
+        for override in result.overrides {
+            log.warning("a setting of ours is overridden elsewhere", metadata: ["setting": "\(override.text)"])
+        }
+        if let slot = settings.slot { try instance.ensureSlot(slot.applicationName) }
+    }
+
+    func confirmSynchronous(_ copy: CopyID) throws -> LSN {
+        try instance.confirmSynchronous(copy, standbyAddresses: peerAddresses, deadline: .seconds(5))
+    }
+
+    func confirmPosition(_ copy: CopyID) throws {
+        try instance.waitConfirmed(copy, try instance.position(), deadline: .seconds(5))
+    }
+
+    func checkpoint() throws { try instance.checkpoint(deadline: .seconds(600)) }
+
+    func findEndOfWAL(from start: LSN) throws -> LSN {
+        let timeline = try seen.timeline ?? instance.controlData().timeline
+        return try WALReader(directory: walDirectory, segmentSize: try segments()).endOfWAL(from: start, timeline: timeline, deadline: .seconds(30))
+    }
+
+    func receivedWAL() throws -> (position: LSN, timeline: Timeline, isStreaming: Bool) {
+        let state = look()
+        guard let position = state.received ?? state.replayed, let timeline = state.timeline else {
+            throw CommandFailure.failed("PostgreSQL here does not say how far it has received WAL: it is \(state.condition)")
+        }
+        return (position, timeline, state.isStreaming)
+    }
+
+    func readWAL(_ timeline: Timeline, from position: LSN, count: Int) throws -> [UInt8] {
+        try WALReader(directory: walDirectory, segmentSize: try segments()).read(from: position, count: count, timeline: timeline)
+    }
+
+    func writeWAL(_ timeline: Timeline, _ bytes: [UInt8], at position: LSN) throws {
+        try WALWriter(directory: walDirectory, segmentSize: try segments()).write(bytes, at: position, timeline: timeline)
+    }
+
+    func nudgeRecovery() throws {
+        // A signal to the postmaster, who passes it on to the startup process: that ends its pause between two attempts.
+        if let postmaster = try instance.postmaster() { _ = ProcessTable.signal(postmaster.pid, SIGHUP) }
+    }
+
+    func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws {
+        try instance.recordLineage(term, copy, parent: parent == term ? nil : parent, fork)
+    }
+
+    private var walDirectory: String { configuration.postgresql.dataDirectory + "/pg_wal" }
+
+    private func segments() throws -> Int {
+        if let size = segmentSize.withLock({ $0 }) { return size }
+        let size = try instance.controlData().segmentSize
+        segmentSize.withLock { $0 = size }
+        return size
+    }
+
+    private static func ms(_ duration: Duration) -> Int64 { duration.nanoseconds / 1_000_000 }
+}
+
+/// The timeline that the instance was on when it last answered: its control file may be behind (section 9).
+private final class LastSeen: Sendable {
+    private let last = Mutex<Timeline?>(nil)
+    var timeline: Timeline? { last.withLock { $0 } }
+    func remember(_ observation: LocalPostgres) {
+        if observation.isRunning, let timeline = observation.timeline { last.withLock { $0 = timeline } }
+    }
+}

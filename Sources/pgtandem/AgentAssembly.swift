@@ -1,0 +1,121 @@
+import Glibc
+import Logging
+import TandemConfiguration
+import TandemCore
+import TandemLinux
+import TandemNetwork
+import TandemPostgres
+import TandemRuntime
+import TandemSystem
+import TandemWire
+
+/// The composition root of the agent: every port gets its adapter here, and nowhere else.
+struct AgentAssembly {
+    private let configuration: Configuration
+    private let log: Logger
+
+    init(_ configuration: Configuration, _ log: Logger) {
+        self.configuration = configuration
+        self.log = log
+    }
+
+    func run() throws {
+        // Signals come to one thread that waits for them; blocked before any other thread exists.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, number) }
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+
+        let identity = try TLSIdentity.load(
+            directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
+        for warning in identity.warnings { log.warning("certificate", metadata: ["reason": "\(warning)"]) }
+        let ledgerFile = LedgerFile(stateDirectory: configuration.stateDirectory)
+        let found = try ledgerFile.read()
+        if let ledger = found?.ledger, ledger.cluster != configuration.cluster {
+            throw CommandFailure.failed(
+                "the ledger \(ledgerFile.path) belongs to the cluster `\(ledger.cluster)`, the configuration says `\(configuration.cluster)`: "
+                    + "put `cluster:` right; nothing was touched")
+        }
+        let boot = BootID(try SystemClock.bootID())
+        let session = SessionID(Random.word() >> 1 | 1)
+        log.info(
+            "agent starts",
+            metadata: ["version": "\(Version.text)", "session": "\(session)", "ledger": "\(found.map { $0.ledger.description } ?? "none")"])
+
+        let agent = try Agent(policy: configuration.policy, log: log)
+        let addresses = try AddressAdapter(configuration, log: log)
+        let postgres = try PostgresAdapter(configuration, log: log) { agent.post(.postgres($0)) }
+        let link = LinkAdapter(log: log)
+        let tail = try TailTransfer(postgres: postgres, link: link)
+        let configuration = self.configuration
+        let desk = PeerDesk(
+            agent: agent, tail: tail, join: JoinAdapter(configuration, postgres), own: hello(session, boot), peer: configuration.peer.name,
+            log: log
+        ) { theirs in Configuration.differingKeys(configuration.clusterWideValues(), theirs) }
+
+        let control = try ControlServer(path: configuration.controlSocket, agent: agent, log: log) {
+            let view = agent.present
+            return StatusDocument(
+                view.node, at: Instant(nanoseconds: SystemClock.now()),
+                addresses: [
+                    .primary: configuration.virtualAddresses.primary.map(\.address.description),
+                    .standby: configuration.virtualAddresses.standby.map(\.address.description),
+                ], version: Version.text)
+        }
+        let tellAddresses: @Sendable () -> Void = { [log] in
+            do { agent.post(.addresses(try addresses.held())) } catch {
+                log.warning("the addresses could not be listed", metadata: ["reason": "\(error)"])
+            }
+        }
+        let watch = try AddressWatch(interface: configuration.virtualAddresses.interface, onChange: tellAddresses)
+        defer { watch.stop() }
+        tellAddresses()
+        try postgres.startWatching()
+        try link.open(configuration, identity: identity, desk: desk)
+        try control.start()
+        try waitForSignals(signals, agent)
+
+        agent.run(
+            .init(session: session, boot: boot, ledger: found?.ledger, peerHeardIn: found?.peerHeardIn),
+            .init(postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, tail: tail))
+        control.stop()
+        link.close()
+        postgres.stopWatching()
+        log.info("agent ends")
+    }
+
+    private func hello(_ session: SessionID, _ boot: BootID) -> HelloDocument {
+        HelloDocument(
+            program: Version.text, cluster: configuration.cluster, node: configuration.node.text, session: session.number, boot: boot.text,
+            digest: configuration.clusterWideDigest(), configuration: configuration.clusterWideValues())
+    }
+
+    private func waitForSignals(_ signals: sigset_t, _ agent: Agent) throws {
+        try OwnThread.start("signals") { [log] in
+            var waited = signals
+            while true {
+                var number: Int32 = 0
+                guard sigwait(&waited, &number) == 0 else { continue }
+                switch number {
+                case SIGTERM, SIGINT:
+                    log.info("told to stop", metadata: ["signal": "\(number)"])
+                    agent.post(.stopRequested)
+                default:
+                    log.info("SIGHUP: this version reads its configuration at the start only")
+                }
+            }
+        }
+    }
+}
+
+extension Configuration {
+    /// The part of the configuration that decides.
+    var policy: Policy {
+        Policy(
+            cluster: cluster, node: node, peer: peer.name, mode: replication.mode == .synchronous ? .synchronous : .asynchronous,
+            arbiter: arbiter.kind, heartbeat: timing.heartbeat,
+            promoteLimit: .init(bytes: UInt64(limits.promote.bytes), age: limits.promote.age),
+            handoverBytes: UInt64(limits.handoverBytes), maximumStaleness: limits.maxStaleness,
+            returnLimit: .init(bytes: UInt64(limits.returnStandbyAddress.bytes), age: limits.returnStandbyAddress.age))
+    }
+}

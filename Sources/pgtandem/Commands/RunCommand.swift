@@ -1,0 +1,113 @@
+import ArgumentParser
+import Glibc
+import Logging
+import TandemConfiguration
+import TandemCore
+import TandemLinux
+import TandemNetwork
+import TandemRuntime
+import TandemSystem
+import TandemWire
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "The agent: what the service starts.",
+        discussion: """
+            Started as root, it becomes the owner of the data directory and keeps CAP_NET_ADMIN and CAP_NET_RAW only.
+            SIGTERM: hand the primary role over if the pair is sound, stop PostgreSQL, give the addresses up, exit 0.
+            Example: pgtandem run --config /etc/pgtandem/pgtandem.yml
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    func run() throws {
+        let configuration = try common.load()
+        for warning in configuration.warnings { Terminal.complain(warning.description) }
+        // Before any thread exists: capabilities belong to threads.
+        try AgentAccount.enter(configuration)
+        let log = LogSetup.make(configuration)
+        let problems = SecretFiles.check(configuration).filter { $0.severity == .error }
+        guard problems.isEmpty else { throw CommandFailure.failed(problems.map(\.description).joined(separator: "\n")) }
+        let lock = try AgentLock.take(configuration)
+        defer { lock.release() }
+        do {
+            try AgentAssembly(configuration, log).run()
+        } catch let failure as CommandFailure {
+            throw failure
+        } catch {
+            throw CommandFailure.failed("\(error)")
+        }
+    }
+}
+
+/// Folders, user and capabilities of the agent.
+enum AgentAccount {
+    static let capabilities: [Capability] = [.netAdmin, .netRaw]
+
+    static func enter(_ configuration: Configuration) throws {
+        let user = configuration.postgresql.osUser
+        do {
+            if geteuid() == 0 {
+                try Folder.make(configuration.stateDirectory, owner: user, mode: 0o700)
+                let socketFolder = configuration.controlSocket.split(separator: "/").dropLast().joined(separator: "/")
+                try Folder.make("/" + socketFolder, owner: user, mode: 0o755)
+            }
+            try Privileges.become(user: user, keeping: capabilities)
+        } catch let error as SystemError {
+            throw CommandFailure.failed(
+                "the agent cannot run as \(user): \(error). Start it as root, or by its unit file, which runs it as \(user) with CAP_NET_ADMIN and CAP_NET_RAW."
+            )
+        }
+        let missing = Privileges.missing(capabilities)
+        guard missing.isEmpty else {
+            throw CommandFailure.failed(
+                "the agent lacks \(missing.map(\.rawValue).joined(separator: ", ")), without which it cannot move addresses. Start it as root, or "
+                    + "by its unit file (AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW).")
+        }
+    }
+}
+
+enum Folder {
+    static func make(_ path: String, owner: String, mode: UInt32) throws {
+        var place = ""
+        for part in path.split(separator: "/") {
+            place += "/" + part
+            if mkdir(place, 0o755) != 0, errno != EEXIST { throw SystemError(attempted: "make the folder \(place)", code: errno) }
+        }
+        guard chown(path, try Privileges.userID(of: owner), try Privileges.groupID(of: owner)) == 0, chmod(path, mode) == 0 else {
+            throw SystemError(attempted: "give the folder \(path) to \(owner)", code: errno)
+        }
+    }
+}
+
+/// One agent, or one `init`, or one `join` per state directory.
+enum AgentLock {
+    static func take(_ configuration: Configuration) throws -> FileLock {
+        let path = configuration.stateDirectory + "/lock"
+        do {
+            if let lock = try FileLock.acquire(path) { return lock }
+        } catch {
+            throw CommandFailure.failed("cannot lock \(path): \(error)")
+        }
+        throw CommandFailure.failed(
+            "an agent (or `init`, or `join`) runs on this host already: it holds \(path). Stop it first: systemctl stop pgtandem")
+    }
+}
+
+enum LogSetup {
+    static func make(_ configuration: Configuration) -> Logger {
+        let isJSON = configuration.log.format == .json
+        let node = configuration.node.text
+        LoggingSystem.bootstrap { _ in LineLog(isJSON: isJSON, node: node) }
+        var log = Logger(label: "pgtandem")
+        log.logLevel =
+            switch configuration.log.level {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        return log
+    }
+}

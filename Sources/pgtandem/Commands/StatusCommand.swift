@@ -1,0 +1,94 @@
+import ArgumentParser
+import Glibc
+import TandemRuntime
+import TandemSystem
+import TandemWire
+
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Both nodes: roles, addresses, lag, and whether a failover would succeed now.",
+        discussion: "Example: pgtandem status --json | jq .failover_ready")
+
+    @OptionGroup var common: CommonOptions
+    @Flag(help: "The status document as JSON.") var json = false
+    @Flag(help: "Draw it again every second, until Ctrl-C.") var watch = false
+
+    func run() throws {
+        let configuration = try common.load()
+        repeat {
+            let status = try Self.fetch(configuration.controlSocket)
+            if json {
+                Terminal.say(String(decoding: try JSON.encode(status, pretty: true), as: UTF8.self))
+            } else {
+                if watch, Terminal.isInteractive { Terminal.write(1, "\u{1B}[H\u{1B}[2J") }
+                Terminal.say(StatusText(status).text)
+            }
+            // A pause for the reader's eyes; nothing is synchronised by it.
+            if watch { _ = SystemClock.wait(upTo: .seconds(1), step: .milliseconds(200)) { false } }
+        } while watch
+    }
+
+    static func fetch(_ socket: String) throws -> StatusDocument {
+        do {
+            let answer = try ControlClient(path: socket).ask(ControlRequest(command: "status"), patience: .seconds(5))
+            guard let status = answer.status else { throw CommandFailure.failed("the agent sent no status") }
+            return status
+        } catch let error as UnixSocketError {
+            throw CommandFailure.unreachable("\(error)")
+        }
+    }
+}
+
+/// The status for a person: the pair in four lines, then what is not as it should be.
+struct StatusText {
+    let status: StatusDocument
+    init(_ status: StatusDocument) { self.status = status }
+
+    var text: String {
+        var lines: [String] = []
+        let term = status.term.map { "term \($0).\(status.step ?? 0)" } ?? "no ledger"
+        lines.append("\(Terminal.bold(status.cluster))  \(term)  bond \(status.bond ?? "none")  arbiter \(status.arbiter.kind)")
+        lines.append("")
+        lines.append(row("NODE", "ROLE", "POSTGRESQL", "POSITION", "LAG", "ADDRESSES"))
+        lines.append(
+            row(
+                status.node + " (here)", status.role, postgres, status.lsn ?? "-", lag(status.lag_bytes, status.lag_seconds),
+                status.addresses.joined(separator: " ")))
+        let heard = status.peer.last_heard_ms.map { $0 > 2000 ? "silent for \($0 / 1000) s" : "heard" } ?? "not heard yet"
+        lines.append(
+            row(
+                status.peer.node, status.peer.role ?? heard, status.peer.condition ?? "-", status.peer.lsn ?? "-",
+                lag(status.peer.lag_bytes, nil), status.peer.addresses.joined(separator: " ")))
+        lines.append("")
+        if status.failover_ready.ok {
+            lines.append("failover ready: yes" + (status.arbiter.kind == "manual" ? ", on a person's word (`pgtandem failover --peer-is-down`)" : ""))
+        } else {
+            lines.append("failover ready: no")
+            for reason in status.failover_ready.reasons ?? [] { lines.append("  - \(reason.text)  [\(reason.code)]") }
+        }
+        if status.state != "primary", status.state != "standby" { lines.append("state: \(status.state)") }
+        for note in status.notes { lines.append("note: \(note)") }
+        return lines.joined(separator: "\n")
+    }
+
+    private var postgres: String {
+        let version = status.postgresql.version.map { "\($0) " } ?? ""
+        let timeline = status.timeline.map { " tl \($0)" } ?? ""
+        return version + status.postgresql.condition + timeline
+    }
+
+    private func lag(_ bytes: UInt64?, _ seconds: Double?) -> String {
+        guard let bytes else { return "-" }
+        guard let seconds else { return "\(bytes) B" }
+        let tenths = Int((seconds * 10).rounded())
+        return "\(bytes) B, \(tenths / 10).\(tenths % 10) s"
+    }
+
+    private func row(_ columns: String...) -> String {
+        let widths = [12, 17, 21, 13, 16]
+        return columns.enumerated().map { index, text in
+            index < widths.count ? text + String(repeating: " ", count: max(1, widths[index] - text.count)) : text
+        }.joined()
+    }
+}

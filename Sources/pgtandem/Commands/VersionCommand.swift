@@ -1,0 +1,6 @@
+import ArgumentParser
+
+struct VersionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "version", abstract: "The version of this program.")
+    func run() throws { Terminal.say("pgtandem \(Version.text)") }
+}

@@ -1,0 +1,34 @@
+import TandemConfiguration
+import TandemCore
+import TandemPostgres
+import TandemSystem
+
+extension Configuration {
+    /// Where PostgreSQL is on this host.
+    var instance: InstanceSettings {
+        InstanceSettings(
+            binDirectory: postgresql.binDirectory, dataDirectory: postgresql.dataDirectory,
+            configFile: origin(of: "postgresql.config_file") == .byDefault ? nil : postgresql.configFile,
+            hbaFile: origin(of: "postgresql.hba_file") == .byDefault ? nil : postgresql.hbaFile, port: postgresql.port,
+            socketDirectory: postgresql.socketDirectory, superuser: postgresql.superuser, database: postgresql.database,
+            osUser: postgresql.osUser, stateDirectory: stateDirectory, logFile: stateDirectory + "/postgresql-start.log")
+    }
+
+    /// Both hosts and the virtual addresses: whoever is primary, the other one must get in.
+    var hbaBlock: HBABlock {
+        HBABlock(
+            user: replication.user, database: postgresql.database,
+            addresses: nodes.flatMap { $0.addresses.map(\.description) }
+                + (virtualAddresses.primary + virtualAddresses.standby).map(\.address.description))
+    }
+
+    /// The include file for these settings: the peer is the source of WAL whenever this node is a standby.
+    func managed(_ settings: Settings) -> ManagedSettings {
+        let source = ManagedSettings.Peer(
+            address: peer.addresses[0].description, port: postgresql.port, user: replication.user, passFile: instance.passFile,
+            slot: settings.copy?.applicationName)
+        return ManagedSettings(
+            cluster: cluster, node: node, port: postgresql.port, ownCopy: settings.copy, peer: source,
+            synchronousStandby: settings.synchronous, slotKeepMegabytes: 16 << 10)
+    }
+}

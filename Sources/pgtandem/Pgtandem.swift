@@ -1,0 +1,57 @@
+import ArgumentParser
+import Glibc
+
+/// One binary: each command in a file of its own under `Commands/`.
+struct Pgtandem: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pgtandem",
+        abstract: "A PostgreSQL database on two hosts: one primary, one standby, two addresses that follow the roles.",
+        discussion: """
+            See it work on this machine, as root:   pgtandem demo
+            First day on two hosts:                 pgtandem tls create, init, run; then on the second host: join, run
+            Then:                                   pgtandem status
+            """,
+        version: Version.text,
+        subcommands: [
+            StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, InitCommand.self, JoinCommand.self, RunCommand.self,
+            ConfigCommand.self, TLSCommand.self, DemoCommand.self, VersionCommand.self, LabInitCommand.self, LabClientCommand.self,
+        ])
+}
+
+enum Version {
+    static let text = "0.1.0"
+}
+
+/// `interface.md` 1: 0 done, 1 refused or failed with the reason, 2 wrong usage, 3 not reachable.
+struct CommandFailure: Error {
+    var text: String
+    var code: Int32
+    static func failed(_ text: String) -> CommandFailure { CommandFailure(text: text, code: 1) }
+    static func unreachable(_ text: String) -> CommandFailure { CommandFailure(text: text, code: 3) }
+}
+
+@main enum Main {
+    static func main() {
+        // A reader that went away is no reason to die silently in the middle of a command.
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try Pgtandem.parseAsRoot()
+            try command.run()
+        } catch let failure as CommandFailure {
+            Terminal.complain(failure.text)
+            exit(failure.code)
+        } catch {
+            switch Pgtandem.exitCode(for: error) {
+            case .success:
+                print(Pgtandem.fullMessage(for: error))
+                exit(0)
+            case .validationFailure:
+                Terminal.complain(Pgtandem.fullMessage(for: error))
+                exit(2)
+            default:
+                Terminal.complain("\(error)")
+                exit(1)
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+import Foundation
+import Glibc
+import TandemLab
+import TandemSystem
+import TandemWire
+import Testing
+
+/// A real pair on two hosts of a lab, with clients, the sniffer and the checker always on.
+///
+/// Root, nft and the built program are needed; `./test` sees to that and says so.
+final class PairOnHosts {
+    static let binary: String = {
+        if let given = ProcessInfo.processInfo.environment["PGTANDEM_BINARY"], !given.isEmpty { return given }
+        return (LabOptions.ownBinary() as NSString).deletingLastPathComponent + "/pgtandem"
+    }()
+    static let canRun = geteuid() == 0 && access(binary, X_OK) == 0 && access("/usr/sbin/nft", X_OK) == 0
+
+    let lab: Lab
+    let script: LabScript
+    let a: LabHost
+    let b: LabHost
+    private var load: LabLoad?
+    private var sniffer: Sniffer?
+
+    private init(_ configuration: LabConfiguration) throws {
+        let folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
+        lab = try Lab(LabOptions(binary: Self.binary, directory: folder))
+        script = LabScript(lab, configuration: configuration)
+        a = lab.hosts[0]
+        b = lab.hosts[1]
+    }
+
+    /// Brings a pair up, runs the story, and holds it to what must always be true: no acknowledged commit lost, one
+    /// acknowledger at a time, no address answered by two machines for more than 500 ms.
+    static func story(
+        _ configuration: LabConfiguration = LabConfiguration(), preparing: (LabHost) throws(LabError) -> Void = { _ in },
+        _ body: (PairOnHosts) throws -> Void
+    ) throws {
+        let pair = try PairOnHosts(configuration)
+        do {
+            try pair.lab.start()
+            try pair.script.bringUp(preparing: preparing)
+            pair.sniffer = try pair.lab.startSniffer()
+            pair.load = try pair.lab.startLoad()
+            try pair.wait("clients write and read") {
+                let counters = pair.load?.counters()
+                return (counters?.acknowledged ?? 0) > 50 && (counters?.reads ?? 0) > 20
+            }
+            try pair.waitUntilWhole(primary: "a")
+            try body(pair)
+            let report = try pair.verdict()
+            #expect(report.violations.isEmpty, "\(report.summary)")
+            #expect(report.lost == 0, "\(report.summary)")
+        } catch {
+            print(pair.lastWords())
+            try pair.lab.stop()
+            throw error
+        }
+        try pair.lab.stop()
+    }
+
+    private func verdict() throws -> CheckReport {
+        guard let load, let sniffer else { throw Told("the load was not started") }
+        return try lab.check(logs: [load.stop()], sightings: sniffer.stop(), query: lab.queryOnPrimary)
+    }
+
+    // MARK: - what is so
+
+    func host(_ name: String) -> LabHost { name == "a" ? a : b }
+
+    func status(_ host: LabHost) throws -> StatusDocument {
+        try JSON.decode(StatusDocument.self, from: Array(try script.status(of: host).text.utf8))
+    }
+
+    /// One primary, one standby, each with its address, paired, ready for a failover.
+    func isWhole(primary: String) -> Bool {
+        do {
+            let first = try status(host(primary))
+            let second = try status(host(primary == "a" ? "b" : "a"))
+            return first.role == "primary" && second.role == "standby" && first.bond == "paired" && second.bond == "paired"
+                && first.addresses.contains(Lab.primaryAddress) && second.addresses.contains(Lab.standbyAddress)
+                && first.failover_ready.ok && second.failover_ready.ok
+        } catch {
+            // An agent that does not answer is not part of a whole pair.
+            return false
+        }
+    }
+
+    func waitUntilWhole(primary: String, upTo patience: Duration = .seconds(40)) throws {
+        try wait("the pair is whole with \(primary) as primary", upTo: patience) { self.isWhole(primary: primary) }
+    }
+
+    func wait(_ what: String, upTo patience: Duration = .seconds(20), _ claim: () throws -> Bool) throws {
+        guard try SystemClock.wait(upTo: patience, step: .milliseconds(20), until: claim) else {
+            throw Told("not within \(patience): \(what)\n\(statusTexts())")
+        }
+    }
+
+    /// Until clients have written so many more commits.
+    func letClientsWrite(_ more: Int) throws {
+        let before = load?.counters()?.acknowledged ?? 0
+        try wait("\(more) more commits") { (self.load?.counters()?.acknowledged ?? 0) >= before + more }
+    }
+
+    func outage(since began: Int64) throws -> (writes: Outage, reads: Outage) {
+        guard let log = try load?.log() else { throw Told("the load was not started") }
+        let now = SystemClock.now()
+        return (log.writeOutage(from: began, to: now), log.readOutage(from: began, to: now))
+    }
+
+    private func statusTexts() -> String {
+        lab.hosts.map { host in
+            do { return "\(host.name): \(try script.status(of: host).text)" } catch { return "\(host.name): \(error)" }
+        }.joined(separator: "\n")
+    }
+
+    private func lastWords() -> String {
+        lab.hosts.map { host in
+            let log = FileManager.default.contents(atPath: host.serviceLogPath).map { String(decoding: $0, as: UTF8.self) } ?? "no log"
+            return "--- agent on \(host.name):\n" + log.split(separator: "\n").suffix(40).joined(separator: "\n")
+        }.joined(separator: "\n")
+    }
+}
+
+struct Told: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}
