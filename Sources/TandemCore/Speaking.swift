@@ -43,6 +43,8 @@ extension Node {
 
     /// 7: the standby may take the address only when it is free here.
     private var standbyOrder: NodeName? {
+        // While the role is on its way, readers stay where they are.
+        if case .handingOver = state { return held.standby == .none ? policy.peer : nil }
         guard case .primary(let primary) = state else { return nil }
         if primary.ordered.holder == policy.peer, held.standby != .none || addresses.standby != nil { return nil }
         return primary.ordered.holder

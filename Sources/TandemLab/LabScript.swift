@@ -43,7 +43,7 @@ public struct LabScript: Sendable {
         try preparing(first)
         try command(on: first, ["init"])
         try startAgent(on: first)
-        try waitUntil(on: first, "the agent answers", upTo: .seconds(20)) { _ in true }
+        try waitUntil(on: first, "it is primary alone", upTo: .seconds(30)) { $0.role == "primary_standby" }
         try allowClients(on: first)
         progress(.step("\(second.name): boot"))
         try second.boot()

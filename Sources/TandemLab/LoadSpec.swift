@@ -21,8 +21,9 @@ public struct LoadSpec: Codable, Sendable {
     public var readsPerSecond: Double? = 100
     /// A reader connects anew after so many reads, to see who has the address now.
     public var readsPerConnection = 5
-    /// One attempt to connect: short, because nobody answers while an address moves.
-    public var connectDeadlineMilliseconds = 300
+    /// One attempt to connect: short, because nobody answers while an address moves, and what is lost then comes again after a
+    /// second only (TCP): a longer one would measure the client, not the pair.
+    public var connectDeadlineMilliseconds = 60
     /// Longer than the lease: a commit may wait while the pair gives up its standby.
     public var commitDeadlineMilliseconds = 5000
     public var readDeadlineMilliseconds = 1000

@@ -117,9 +117,7 @@ final class LinkCore: LinkConnectionOwner {
 
     func hello(for connection: LinkConnection) -> [UInt8] {
         warn(connection.judge.warnings)
-        let payload = callbacks.helloPayload()
-        assert(payload.count <= Frame.ordinaryLimit, "a hello is an ordinary message")
-        return payload
+        return callbacks.helloPayload()
     }
 
     func judge(_ hello: [UInt8], of connection: LinkConnection) -> HelloVerdict {

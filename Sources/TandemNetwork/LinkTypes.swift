@@ -118,7 +118,7 @@ public struct LinkConfiguration: Sendable {
 
 /// Called on the link's own thread: be quick, post to your own loop. For one path: `onHello`, `onPathUp`, any `onFrame`, `onPathDown`.
 public struct LinkCallbacks: Sendable {
-    /// Our hello, for each new connection.
+    /// Our hello, for each new connection; at most 64 KiB.
     public var helloPayload: @Sendable () -> [UInt8]
     public var onHello: @Sendable (Path, [UInt8]) -> HelloVerdict
     public var onPathUp: @Sendable (Path) -> Void = { _ in }

@@ -20,12 +20,13 @@ struct Interpreter: Sendable {
     struct Lanes: Sendable {
         let ledger = Lane(name: "ledger")
         let control = Lane(name: "control")
+        let settings = Lane(name: "settings")
         let confirm = Lane(name: "confirm")
         let primaryAddress = Lane(name: "primary-vip")
         let standbyAddress = Lane(name: "standby-vip")
 
         func stop() {
-            for lane in [ledger, control, confirm, primaryAddress, standbyAddress] { lane.stop() }
+            for lane in [ledger, control, settings, confirm, primaryAddress, standbyAddress] { lane.stop() }
         }
     }
 
@@ -40,7 +41,8 @@ struct Interpreter: Sendable {
                 let (timeline, fork) = try postgres.promote()
                 return .promoted(timeline: timeline, fork: fork)
             }
-        case .configure(let settings, let id): control(id, "write the settings") { try postgres.configure(settings); return .done }
+        case .configure(let settings, let id):
+            run(on: lanes.settings, id, "write the settings") { try postgres.configure(settings); return .done }
         case .findEndOfWAL(let start, let id): control(id, "find the end of WAL") { .position(try postgres.findEndOfWAL(from: start)) }
         case .receiveWAL(let end, let id): control(id, "receive the rest of the WAL") { try tail.receive(upTo: end); return .done }
         case .confirmSynchronous(let copy, let id):
@@ -75,12 +77,11 @@ struct Interpreter: Sendable {
         }
     }
 
-    /// On the lane that changes the instance; what is seen of it afterwards is posted before the outcome.
+    /// On the lane that changes the instance; the next look begins after it, so that no older one is believed.
     private func control(_ id: OperationID, _ what: String, _ work: @escaping @Sendable () throws -> Outcome) {
         lanes.control.submit {
-            let outcome = result(what, work)
+            post(.completed(id, result(what, work)))
             post(.postgres(postgres.look()))
-            post(.completed(id, outcome))
         }
     }
 

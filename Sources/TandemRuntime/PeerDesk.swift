@@ -92,13 +92,14 @@ public final class PeerDesk: Sendable {
         func send(_ answer: JoinAnswerDocument) {
             attempt("write an answer") { reply(FrameKind.joinAnswer, try JSON.encode(answer)) }
         }
-        func refuse(_ text: String) {
+        func refuse(_ text: String, code: String = "joinRefused") {
             var answer = JoinAnswerDocument()
-            answer.reasons = [NoteDocument(RefusalNote(code: "joinRefused", text: text))]
+            answer.reasons = [NoteDocument(RefusalNote(code: code, text: text))]
             send(answer)
         }
         guard node.role == .primary || node.role == .primaryStandby else {
-            return refuse("the agent there is not primary now (role \(node.role.rawValue), \(node.state.name))")
+            return refuse(
+                "the agent there is not primary now (role \(node.role.rawValue), \(node.state.name))", code: JoinAnswerDocument.notPrimary)
         }
         switch (request.step, request.copy.flatMap { CopyID($0) }) {
         case ("facts", let copy?):

@@ -16,19 +16,33 @@ public protocol PostgresPort: Sendable {
     /// 5.3: this copy has everything that recovery brought to light here.
     func confirmPosition(_ copy: CopyID) throws
     func checkpoint() throws
-    /// Of a dead instance.
+    /// The end of the valid records in `pg_wal`, found by reading on from a record boundary, as recovery would.
     func findEndOfWAL(from start: LSN) throws -> LSN
-    /// Of the standby that is asked, now: greater of received and replayed; the timeline it follows; whether a stream is up.
-    func receivedWAL() throws -> (position: LSN, timeline: Timeline, isStreaming: Bool)
+    /// Of this standby, now.
+    func receivedWAL() throws -> ReceivedWAL
     /// Straight from `pg_wal`, for the other node (6.3). May return less than asked, never nothing.
     func readWAL(_ timeline: Timeline, from position: LSN, count: Int) throws -> [UInt8]
     /// Into `pg_wal` of a recovering instance that receives no stream, fsynced.
     func writeWAL(_ timeline: Timeline, _ bytes: [UInt8], at position: LSN) throws
-    /// Recovery shall look for new WAL at once.
-    func nudgeRecovery() throws
     func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws
     /// The present state, looked at after the call began.
     func look() -> LocalPostgres
+}
+
+/// How far a standby is.
+public struct ReceivedWAL: Sendable {
+    /// The greater of what was received (and flushed) and what was replayed.
+    public var position: LSN
+    /// The end of the last record replayed.
+    public var replayed: LSN
+    public var timeline: Timeline
+    public var isStreaming: Bool
+    public init(position: LSN, replayed: LSN, timeline: Timeline, isStreaming: Bool) {
+        self.position = position
+        self.replayed = replayed
+        self.timeline = timeline
+        self.isStreaming = isStreaming
+    }
 }
 
 /// The addresses of both roles.

@@ -14,7 +14,8 @@ public final class TailTransfer: Sendable {
 
     /// Small enough to share the link with heartbeats.
     static let chunk = 256 << 10
-    static let patience = Duration.seconds(15)
+    /// The old primary has ended its instance before it handed over: what is still in the stream's sockets arrives at once.
+    static let streamPatience = Duration.milliseconds(300)
     static let answerPatience = Duration.seconds(2)
 
     public init(postgres: any PostgresPort, link: any LinkPort) throws {
@@ -23,25 +24,23 @@ public final class TailTransfer: Sendable {
         arrived = try Mailbox()
     }
 
+    /// Returns when everything up to `end` is flushed here: received, or in `pg_wal` as records that recovery will read to that very
+    /// position. A promotion replays all of it before it ends recovery, so nothing is waited for besides.
     public func receive(upTo end: LSN) throws {
         let began = SystemClock.now()
-        var fetched = false
-        var nudged = Int64(0)
         while true {
-            let (position, timeline, isStreaming) = try postgres.receivedWAL()
-            if position >= end { return }
+            let here = try postgres.receivedWAL()
+            if here.position >= end { return }
             let waited = Duration.nanoseconds(SystemClock.now() - began)
-            guard waited < Self.patience else {
-                throw TailError(text: "WAL up to \(end) is needed, and only \(position) arrived within \(Self.patience.text)")
-            }
-            if !fetched, !isStreaming || waited > .milliseconds(300) {
+            if !here.isStreaming || waited > Self.streamPatience {
                 // The stream has ended, or brings nothing any more: the rest is read straight from the other host's disk.
-                try fetch(timeline, from: position, upTo: end)
-                fetched = true
-            }
-            if fetched, SystemClock.now() - nudged > 20_000_000 {
-                try postgres.nudgeRecovery()
-                nudged = SystemClock.now()
+                if try postgres.findEndOfWAL(from: here.replayed) >= end { return }
+                try fetch(here.timeline, from: here.position, upTo: end)
+                let reached = try postgres.findEndOfWAL(from: here.replayed)
+                guard reached >= end else {
+                    throw TailError(text: "WAL up to \(end) is needed, and what the other host sent is valid up to \(reached) only")
+                }
+                return
             }
             _ = SystemClock.wait(upTo: .milliseconds(1), step: .milliseconds(1)) { false }
         }

@@ -79,6 +79,9 @@ public struct JoinAnswerDocument: Codable, Sendable {
     public var places: [String]?
     public var ledger: LedgerDocument?
     public init() {}
+
+    /// The code of a refusal that may pass by itself: the first host's agent has only just started.
+    public static let notPrimary = "notPrimary"
 }
 
 /// JSON in one place: the same settings everywhere.

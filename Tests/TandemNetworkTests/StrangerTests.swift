@@ -67,7 +67,10 @@ struct StrangerTests {
 
     @Test func `idle strangers take no descriptors and do not keep the peer out`() throws {
         let pair = try Pair()
-        let a = try Agent(try pair.identity("a"), peer: "b")
+        var limits = LinkLimits()
+        // Only the bound on their number may end them here.
+        limits.handshake = .seconds(60)
+        let a = try Agent(try pair.identity("a"), peer: "b", limits: limits)
         var strangers: [Stranger] = []
         for _ in 0..<100 { strangers.append(try Stranger(try a.address)) }
         eventually("those beyond the bound are closed") { strangers.count { $0.isClosed } >= 84 }
@@ -75,9 +78,29 @@ struct StrangerTests {
         let b = try Agent(try pair.identity("b"), peer: "a", dial: a.link.listening)
         eventually("the peer comes in", within: .seconds(2)) { a.link.paths.count == 1 && b.link.paths.count == 1 }
         for _ in 0..<50 { strangers.append(try Stranger(try a.address)) }
+        eventually("only newcomers and the peer are left") { strangers.count { $0.isClosed } >= 135 }
         #expect(a.link.statistics.accepted <= 16)
-        eventually("all strangers are gone") { strangers.allSatisfy(\.isClosed) }
         #expect(a.recorder.now.down.isEmpty, "the peer's path stayed")
+    }
+
+    @Test func `known connections are never pushed out, and a full house opens again`() throws {
+        let pair = try Pair()
+        var limits = LinkLimits()
+        limits.accepted = 1
+        let a = try Agent(try pair.identity("a"), peer: "b", limits: limits)
+        let first = try RawPeer(try pair.identity("b"), peer: "a", to: try a.address)
+        first.sayHello()
+        eventually("up") { a.link.paths.count == 1 }
+        let second = try RawPeer(try pair.identity("b"), peer: "a", to: try a.address)
+        eventually("the second one is refused") { second.isClosed && a.recorder.now.refused.contains { $0.contains("too many") } }
+        #expect(a.link.paths.count == 1 && !first.isClosed)
+        end(second)
+        end(first)
+        eventually("down") { a.link.statistics.accepted == 0 }
+        let third = try RawPeer(try pair.identity("b"), peer: "a", to: try a.address)
+        defer { end(third) }
+        third.sayHello()
+        eventually("up again") { a.link.paths.count == 1 }
     }
 
     /// Each is what a peer with a good certificate may say, and how it is worded.

@@ -23,7 +23,7 @@ import Testing
             let session = try scratch.session(source)
             try ReplicationRole.ensure(session, user: "rep", password: password)
             for sql in [
-                "create table numbers as select g from generate_series(1, 50000) g",
+                "create table public.numbers as select g from generate_series(1, 50000) g",
                 "alter system set primary_conninfo = 'host=nowhere'", "alter system set work_mem = '5MB'",
                 "alter system set recovery_target_name = 'old'",
             ] {
@@ -37,6 +37,7 @@ import Testing
                 source: .init(
                     host: "127.0.0.1", port: source.port, user: "rep", database: "postgres", passFile: target.passFile),
                 options: .init(systemIdentifier: try ControlData.read(source).systemIdentifier, deadline: .seconds(120)))
+            copy.moreArguments = ["--no-sync"]
         }
 
         func mark(_ directory: String) throws(PostgresError) {
@@ -91,9 +92,35 @@ import Testing
         try pair.scratch.start(pair.target)
         let session = try pair.scratch.session(pair.target)
         #expect(
-            try session.query("select count(*), pg_is_in_recovery() from numbers", deadline: .seconds(10)).rows == [
+            try session.query("select count(*), pg_is_in_recovery() from public.numbers", deadline: .seconds(10)).rows == [
                 ["50000", "t"]
             ])
+    }
+
+    @Test func aLinkedPlaceStaysALinkToTheNewContent() throws {
+        let pair = try Pair()
+        let real = pair.scratch.root + "/disk/real"
+        try OwnedFiles(user: SetupScratch.user).makeFolder(pair.scratch.root + "/disk")
+        try OwnedFiles(user: SetupScratch.user).makeFolder(real)
+        #expect(symlink(real, pair.target.dataDirectory) == 0)
+        _ = try pair.run()
+        try pair.expectWhole()
+        #expect(try FileFacts.of(pair.target.dataDirectory, followingLinks: false)?.kind == .symbolicLink)
+        #expect(OwnedFiles.names(in: pair.scratch.root + "/disk") == ["real"])
+    }
+
+    @Test func whatAnInterruptedRunPutIntoTablespacesIsRemovedAndNothingElse() throws {
+        let scratch = try SetupScratch()
+        let settings = try scratch.settings("a")
+        let place = scratch.root + "/space"
+        for folder in [place, place + "/PG_15_202209061", place + "/PG_14_202107181"] {
+            try OwnedFiles(user: SetupScratch.user).makeFolder(folder)
+        }
+        try scratch.put("x", place + "/PG_15_202209061/1")
+        let tablespaces = BaseCopyTablespaces(settings: settings, attempted: "test")
+        for _ in 1...2 { try tablespaces.clear([place, scratch.root + "/none"], major: 15) }
+        #expect(OwnedFiles.names(in: place) == ["PG_14_202107181"])
+        #expect(setupRefusal { try tablespaces.requireEmpty([place]) } != nil)
     }
 
     @Test func aRunThatEndsBeforeAnyStepIsCompletedByTheNext() throws {
@@ -164,6 +191,27 @@ import Testing
         lane.stop()
     }
 
+    @Test(.enabled(if: geteuid() == 0))
+    func aProgramThatMeansAnotherFileSystemByTheSamePathIsLeftAlone() throws {
+        let scratch = try SetupScratch()
+        let path = scratch.root + "/target.pgtandem-new"
+        // As in a container: its own file system at the same path, and a command line that would be ended here.
+        let script = "mount -t tmpfs none $0 && touch $0/up && exec -a initdb tail -f /dev/null $1"
+        let container = Tool("/usr/bin/unshare", ["-m", "/bin/bash", "-c", script, scratch.root, path])
+        let lane = Lane(name: "container")
+        lane.submit { _ = try? container.run(deadline: .seconds(60)) }
+        func inside() -> [Int32] {
+            (OwnedFiles.names(in: "/proc") ?? []).compactMap { Int32($0) }.filter { pid in
+                OwnedFiles.exists("/proc/\(pid)/root\(scratch.root)/up")
+                    && InstanceProcesses.link("/proc/\(pid)/exe")?.hasSuffix("/tail") == true
+            }
+        }
+        #expect(SystemClock.wait(upTo: .seconds(20)) { !inside().isEmpty })
+        #expect(Leftovers.processes(naming: path).isEmpty)
+        for pid in inside() { ProcessTable.signal(pid, SIGKILL) }
+        lane.stop()
+    }
+
     @Test func whatStandsInThePlaceIsRefusedAndUntouched() throws {
         let pair = try Pair()
         let data = pair.target.dataDirectory
@@ -175,12 +223,14 @@ import Testing
         // Empty is fine. Then somebody's own instance, also with an old intent of ours that names this path.
         _ = try pair.run()
         try pair.removeTarget()
-        _ = try NewInstance(pair.target).create()
+        _ = try SetupScratch.creation(pair.target).create()
         var intent = SetupIntent(target: data)
         intent.wholeDirectory = 1
         try intent.write(pair.target, .copy)
         let identifier = try ControlData.read(pair.target).systemIdentifier
-        #expect(setupRefusal { try pair.run() }?.happened == "The target holds an instance of PostgreSQL 15.")
+        #expect(
+            setupRefusal { try pair.run() }?.happened
+                == "The target holds an instance of PostgreSQL \(try DirectoryCheck.majorOfPrograms(pair.target)).")
         #expect(try ControlData.read(pair.target).systemIdentifier == identifier)
         // The mark of the other node: an unfinished copy. It is moved aside, not deleted.
         try CopyMarkFile.write(

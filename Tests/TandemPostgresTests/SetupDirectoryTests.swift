@@ -26,7 +26,7 @@ import Testing
         #expect(message(empty, identity)?.contains("is not mounted") == true)
         try scratch.put("x", empty + "/letter")
         #expect(message(empty)?.contains("letter") == true)
-        #expect(message(empty + "/letter") == nil)
+        #expect(message(empty + "/letter") == "It is not a directory.")
         try scratch.put("14\n", empty + "/PG_VERSION")
         #expect(message(empty)?.contains("no control file") == true)
         try OwnedFiles(user: settings.osUser).makeFolder(empty + "/global")
@@ -35,6 +35,8 @@ import Testing
         chmod(whole, 0o755)
         #expect(message(whole) == "Its mode is 755.")
         chmod(whole, 0o700)
+        // Only root can give it away.
+        guard geteuid() == 0 else { return }
         chown(whole, 1, 1)
         #expect(message(whole)?.contains("not to postgres") == true)
     }

@@ -9,10 +9,10 @@ import Testing
     @Test func aNewInstanceAppearsWholeAndASecondRunTouchesNothing() throws {
         let scratch = try SetupScratch()
         let settings = try scratch.settings("a")
-        #expect(try NewInstance(settings).create() == .created(notes: []))
+        #expect(try SetupScratch.creation(settings).create() == .created(notes: []))
         let facts = try DirectoryCheck.requireInstance(settings)
         #expect(try ControlData.read(settings).hasChecksums)
-        #expect(try NewInstance(settings).create() == .alreadyThere)
+        #expect(try SetupScratch.creation(settings).create() == .alreadyThere)
         #expect(try DirectoryCheck.requireInstance(settings) == facts)
         try LocalAccess.require(settings)
         #expect(!OwnedFiles.exists(settings.dataDirectory + ".pgtandem-new"))
@@ -22,7 +22,7 @@ import Testing
         let scratch = try SetupScratch()
         let settings = try scratch.settings("a")
         for step in ["make", "initdb", "configure", "swap"] {
-            var creation = NewInstance(settings)
+            var creation = SetupScratch.creation(settings)
             creation.beforeStep = SetupStop(step).before
             #expect(setupRefusal { try creation.create() }?.happened == SetupStop.words)
             #expect(try DirectoryCheck.look(at: settings.dataDirectory) == .missing)
@@ -30,7 +30,7 @@ import Testing
         // What an ended initdb leaves, still running.
         let slow = settings.tool("postgres", ["--single", "-D", settings.dataDirectory + ".pgtandem-new", "postgres"])
         #expect(try !slow.run(deadline: .milliseconds(1)).succeeded)
-        #expect(try NewInstance(settings).create() == .created(notes: []))
+        #expect(try SetupScratch.creation(settings).create() == .created(notes: []))
         try DirectoryCheck.requireInstance(settings)
     }
 
@@ -39,7 +39,7 @@ import Testing
         let settings = try scratch.settings("a")
         try OwnedFiles(user: settings.osUser).makeFolder(settings.dataDirectory)
         try scratch.put("precious", settings.dataDirectory + "/letter")
-        #expect(setupRefusal { try NewInstance(settings).create() }?.happened.contains("letter") == true)
+        #expect(setupRefusal { try SetupScratch.creation(settings).create() }?.happened.contains("letter") == true)
         #expect(OwnedFiles.names(in: settings.dataDirectory) == ["letter"])
     }
 
@@ -67,21 +67,21 @@ import Testing
         let settings = try debian(scratch)
         defer { removeLog(settings) }
         for step in ["intent", "pg_createcluster"] {
-            var creation = NewInstance(settings)
+            var creation = SetupScratch.creation(settings)
             creation.beforeStep = SetupStop(step).before
             _ = setupRefusal { try creation.create() }
             #expect(try DirectoryCheck.look(at: settings.dataDirectory) == .missing)
         }
-        var creation = NewInstance(settings)
+        var creation = SetupScratch.creation(settings)
         creation.beforeStep = SetupStop("done").before
         _ = setupRefusal { try creation.create() }
-        guard case .created(let notes) = try NewInstance(settings).create() else {
+        guard case .created(let notes) = try SetupScratch.creation(settings).create() else {
             Issue.record("It was not made anew.")
             return
         }
         #expect(notes.count == 1)
         #expect(OwnedFiles.names(in: scratch.root)?.contains { $0.hasPrefix("a.unfinished-") } == true)
-        #expect(try NewInstance(settings).create() == .alreadyThere)
+        #expect(try SetupScratch.creation(settings).create() == .alreadyThere)
         let layout = try Layout.stopped(settings, debianRoot: scratch.root + "/postgresql")
         #expect(layout == Layout(settings))
         #expect(layout.debianCluster?.major == 15)
@@ -101,7 +101,7 @@ import Testing
         let scratch = try SetupScratch()
         let first = try debian(scratch)
         defer { removeLog(first) }
-        _ = try NewInstance(first).create()
+        _ = try SetupScratch.creation(first).create()
         try scratch.put("work_mem = 7MB\n", Layout(first).configFolder + "/conf.d/mine.conf", mode: 0o644)
         let files = try ConfigFiles.collect(Layout(first))
         #expect(files.contents.keys.sorted() == ["conf.d/mine.conf", "pg_hba.conf", "pg_ident.conf", "postgresql.conf"])
@@ -181,7 +181,7 @@ import Testing
             setupRefusal { try ReplicationRole.ensure(session, user: "postgres", password: "x") }?.happened.contains("superuser")
                 == true)
 
-        _ = try session.query("insert into pgtandem.lineage (term, copy, timeline) values (1, 'c', 1)", deadline: .seconds(5))
+        _ = try session.query("insert into pgtandem.lineage (term, copy, lsn) values (1, 'c', '0/1')", deadline: .seconds(5))
         try Schema.ensure(session)
         #expect(try session.query("select count(*) from pgtandem.lineage", deadline: .seconds(5)).value == "1")
         _ = try session.query(

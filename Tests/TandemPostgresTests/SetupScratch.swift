@@ -9,7 +9,10 @@ struct SetupScratchError: Error, CustomStringConvertible { var description: Stri
 
 /// A folder of PostgreSQL's user with scratch instances in it; all of it goes with the object, also after a failure.
 final class SetupScratch {
-    static let bin = "/usr/lib/postgresql/15/bin"
+    /// Another version can be named from outside; its libraries are taken from beside it.
+    static let otherBin = getenv("PGTANDEM_TEST_BIN").map { String(cString: $0) }
+    static let bin = otherBin ?? "/usr/lib/postgresql/15/bin"
+    static let environment = otherBin.map { ["LD_LIBRARY_PATH": $0 + "/../lib"] } ?? [:]
     let root: String
     private var started: [InstanceSettings] = []
 
@@ -32,13 +35,21 @@ final class SetupScratch {
         return InstanceSettings(
             binDirectory: SetupScratch.bin, dataDirectory: "\(root)/\(name)", configFile: configFile, hbaFile: hbaFile,
             port: try SetupScratch.freePort(), socketDirectory: root, superuser: "postgres", database: "postgres",
-            osUser: SetupScratch.user, stateDirectory: state, logFile: "\(root)/\(name).log")
+            osUser: SetupScratch.user, stateDirectory: state, logFile: "\(root)/\(name).log",
+            environment: SetupScratch.environment)
+    }
+
+    /// Without fsync: the tests' disk is shared with others.
+    static func creation(_ settings: InstanceSettings) -> NewInstance {
+        var creation = NewInstance(settings)
+        creation.moreOptions = ["--no-sync"]
+        return creation
     }
 
     /// A new instance that tests may enter as any role through the socket.
     func instance(_ name: String) throws -> InstanceSettings {
         let settings = try settings(name)
-        _ = try NewInstance(settings).create()
+        _ = try SetupScratch.creation(settings).create()
         let file = KeptFile(path: settings.effectiveHBAFile, user: settings.osUser)
         try file.write([UInt8]("local all all trust\n".utf8), newMode: 0o600, "open the door for tests")
         return settings

@@ -16,6 +16,9 @@ import Testing
         let behindSwitch: LSN
         let end: LSN
         var reader: WALReader { instance.reader }
+        func path(_ position: LSN) -> String {
+            instance.wal + "/" + WALFile.name(timeline: 1, position: position, segmentSize: 16 << 20)
+        }
 
         init() throws {
             let server = try WALInstance.primary(["autovacuum = off", "wal_writer_delay = '10s'"])
@@ -53,8 +56,8 @@ import Testing
         let log = try Log()
         let reader = log.reader
         func end(from start: LSN) throws -> LSN { try reader.endOfWAL(from: start, timeline: 1, deadline: .seconds(10)) }
-        #expect(try log.instance.control("Latest checkpoint location") == reader.findEnd(
-            from: log.start, timeline: 1, deadline: .seconds(10)).lastRecord?.description)
+        let whole = try reader.findEnd(from: log.start, timeline: 1, deadline: .seconds(10))
+        #expect(try log.instance.control("Latest checkpoint location") == whole.lastRecord?.description)
         #expect(log.behindSwitch > log.behindBig && log.end > log.behindSwitch)
 
         // From every page's beginning, from places inside records, headers and the skipped rest of a segment.
@@ -93,18 +96,34 @@ import Testing
         #expect(try end(from: log.start) == log.end)
 
         // Old content: a record with a good checksum from another place, and a page of another place.
-        let whole = try reader.findEnd(from: log.start, timeline: 1, deadline: .seconds(10))
         let last = try #require(whole.lastRecord)
         let record = try reader.read(from: last, count: Int(log.end.bytes - last.bytes), timeline: 1)
         #expect(log.end.bytes % 8192 + UInt64(record.count) < 8192)
         #expect(try log.with(record, at: log.end.bytes) { try end(from: log.start) } == log.end)
+        for byte: UInt64 in [30, 60] {
+            let place = last.bytes + byte
+            let changed = try reader.read(from: LSN(place), count: 1, timeline: 1)[0] ^ 4
+            #expect(try log.with([changed], at: place) { try end(from: log.start) } == last, "byte \(byte)")
+        }
         let pageOfRows = (log.behindSwitch.bytes + 500_000) / 8192 * 8192
         let otherPage = try reader.read(from: LSN(pageOfRows - 8192), count: 8192, timeline: 1)
         let before = try log.with(otherPage, at: pageOfRows) { try end(from: log.start) }
         #expect(before.bytes <= pageOfRows && before.bytes > pageOfRows - 8192)
 
+        // Every field of a page's header counts by itself: magic, flags, timeline, address.
+        let header = try #require(try WALFile.firstPage(of: log.path(log.behindSwitch)))
+        let identity = WALIdentity(magic: header.magic, system: header.system, pageSize: 8192)
+        for (field, isSound) in [(0, false), (3, false), (5, false), (10, false), (15, false), (17, true)] as [(UInt64, Bool)] {
+            let byte = try reader.read(from: LSN(pageOfRows + field), count: 1, timeline: 1)[0]
+            let page = try log.with([byte ^ 0x20], at: pageOfRows + field) {
+                try WALPages(directory: reader.directory, timeline: 1, segmentSize: 16 << 20, identity: identity)
+                    .page(pageOfRows, notBefore: 0)
+            }
+            if case .success = page { #expect(isSound, "byte \(field)") } else { #expect(!isSound, "byte \(field)") }
+        }
+
         // A segment that is not there, and one that cannot be read: the second is no end.
-        let second = log.instance.wal + "/" + WALFile.name(timeline: 1, position: log.behindBig, segmentSize: 16 << 20)
+        let second = log.path(log.behindBig)
         try FileManager.default.moveItem(atPath: second, toPath: second + ".away")
         #expect(try end(from: log.start) <= log.beforeBig)
         #expect(throws: WALError.self) { try end(from: log.behindBig) }
@@ -114,7 +133,7 @@ import Testing
         try FileManager.default.moveItem(atPath: second + ".away", toPath: second)
 
         // Where the segment of the beginning of the big record was removed, one may still begin inside it or behind it.
-        let first = log.instance.wal + "/" + WALFile.name(timeline: 1, position: log.beforeBig, segmentSize: 16 << 20)
+        let first = log.path(log.beforeBig)
         try FileManager.default.moveItem(atPath: first, toPath: first + ".away")
         let segment = log.behindBig.bytes & ~0xFF_FFFF
         for start in [LSN(segment), LSN(segment + 777), log.behindBig] {
@@ -122,7 +141,7 @@ import Testing
         }
         // The log ended with a switch: the next segment was never made, and its beginning is the end.
         try FileManager.default.moveItem(atPath: first + ".away", toPath: first)
-        let third = log.instance.wal + "/" + WALFile.name(timeline: 1, position: log.behindSwitch, segmentSize: 16 << 20)
+        let third = log.path(log.behindSwitch)
         try FileManager.default.moveItem(atPath: third, toPath: third + ".away")
         for start in [log.start, log.behindSwitch, LSN(log.behindSwitch.bytes - 5000)] {
             #expect(try end(from: start) == log.behindSwitch, "from \(start)")

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TandemCore
 import TandemSystem
 import Testing
@@ -37,8 +38,8 @@ final class WALInstance: Sendable {
         try instance.append(
             [
                 "listen_addresses = ''", "restart_after_crash = off", "fsync = off", "wal_keep_size = '1GB'",
-                "max_wal_size = '4GB'", "shared_buffers = '64MB'", "wal_retrieve_retry_interval = '100ms'", "log_checkpoints = off",
-                "checkpoint_timeout = '1h'",
+                "max_wal_size = '4GB'", "shared_buffers = '64MB'", "wal_retrieve_retry_interval = '100ms'",
+                "log_checkpoints = off", "checkpoint_timeout = '1h'",
             ] + settings)
         try instance.start()
         return instance
@@ -102,7 +103,9 @@ final class WALInstance: Sendable {
 
     @discardableResult
     func sql(_ statements: String) throws -> String {
-        let result = try run("\(Self.programs)/psql", ["-h", folder, "-U", Self.user, "-AtXq", "-v", "ON_ERROR_STOP=1", "-c", statements])
+        let result = try run(
+            "\(Self.programs)/psql",
+            ["-h", folder, "-U", Self.user, "-AtXq", "-v", "ON_ERROR_STOP=1", "-c", statements])
         return result.output.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
@@ -145,19 +148,12 @@ final class WALInstance: Sendable {
 /// Clients that insert numbered rows, each after the one before was acknowledged, until their server is gone.
 final class WALLoad: Sendable {
     private let lanes: [Lane]
-    private let results: Mailboxes
-
-    final class Mailboxes: Sendable {
-        private let lock = NSLock()
-        nonisolated(unsafe) private var outputs: [Int: String] = [:]
-        func put(_ client: Int, _ output: String) { lock.withLock { outputs[client] = output } }
-        var all: [Int: String] { lock.withLock { outputs } }
-    }
+    /// What each client printed.
+    private let outputs = Mutex<[Int: String]>([:])
 
     /// Makes the table and starts the clients.
     init(on instance: WALInstance, clients: Int = 4) throws {
         try instance.sql("create table if not exists acknowledged (client int, n int, filler text); checkpoint")
-        results = Mailboxes()
         lanes = (0..<clients).map { Lane(name: "load\($0)") }
         // Rows of very different lengths, so that records cross pages in every way.
         let rows = (1...20_000).map { n in
@@ -165,7 +161,7 @@ final class WALLoad: Sendable {
         }
         let input = Array(rows.joined().utf8)
         for (client, lane) in lanes.enumerated() {
-            lane.submit { [results] in
+            lane.submit { [self] in
                 var tool = Tool(
                     "\(WALInstance.programs)/psql",
                     ["-h", instance.folder, "-U", WALInstance.user, "-AtXq", "-v", "ON_ERROR_STOP=1", "-v", "client=\(client)"],
@@ -173,9 +169,9 @@ final class WALLoad: Sendable {
                 tool.input = input
                 do {
                     let result = try tool.run(deadline: .seconds(120))
-                    results.put(client, result.output)
+                    outputs.withLock { $0[client] = result.output }
                 } catch {
-                    results.put(client, "")
+                    outputs.withLock { $0[client] = "" }
                     Issue.record("load: \(error)")
                 }
             }
@@ -185,7 +181,7 @@ final class WALLoad: Sendable {
     /// Waits for the clients' ends. Of each client the last row that was acknowledged to it.
     func lastAcknowledged() -> [Int: Int] {
         for lane in lanes { lane.stop() }
-        return results.all.mapValues { $0.split(separator: "\n").compactMap { Int($0) }.last ?? 0 }
+        return outputs.withLock { $0 }.mapValues { $0.split(separator: "\n").compactMap { Int($0) }.last ?? 0 }
     }
 }
 

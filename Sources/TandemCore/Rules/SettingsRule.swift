@@ -42,14 +42,11 @@ extension Node {
         switch state {
         case .handingOver, .stopping, .halted:
             return nil
-        case .waiting, .standby:
-            if ledger.primary == policy.node {
-                return Settings(copy: own, synchronous: synchronous(ledger.standbyCopy), slot: nil)
-            }
-            // No effect on a standby; but however it is promoted, it is protected from its first moment (4.4).
-            return Settings(copy: own, synchronous: synchronous(ledger.primaryCopy), slot: nil)
-        case .promoting:
-            return Settings(copy: own, synchronous: synchronous(ledger.standbyCopy), slot: ledger.standbyCopy ?? peers)
+        case .waiting, .standby, .promoting:
+            // Nothing is written while the role moves but the end of waiting; on a standby the names have no effect, and however
+            // it is promoted, it is protected from its first moment (4.4).
+            let other = ledger.primary == policy.node ? ledger.standbyCopy : ledger.primaryCopy
+            return Settings(copy: own, synchronous: synchronous(other), slot: nil)
         case .primary(let primary):
             let waitedFor: CopyID? =
                 switch primary.pairing {

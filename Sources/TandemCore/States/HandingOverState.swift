@@ -83,6 +83,7 @@ extension Node {
             // Some process would not go: tried again, harder. Nothing is handed over while one is left (section 9).
             end(handing, by: .immediate)
         case (.ending(operation), _):
+            postgres?.condition = .stopped
             next.phase = .measuring(nil)
             instance.isStale = true
             state = .handingOver(next)

@@ -8,7 +8,8 @@ extension Node {
             if postgres.isOpen {
                 confirm(promoting, at: now)
             } else if postgres.isRecovering {
-                climb(promoting, at: now)
+                // 5.3: `synchronous_standby_names` is set before the promotion.
+                if settings.pending == nil { climb(promoting, at: now) }
             } else {
                 keepInstanceRecovering(at: now)
             }
@@ -76,6 +77,9 @@ extension Node {
                 state = .promoting(next)
             }
         case (.promoting(operation), .promoted(let timeline, let fork)):
+            // It says so itself; the next look only repeats it.
+            postgres?.condition = .running(isInRecovery: false)
+            postgres?.timeline = timeline
             if let ledger {
                 notice(.info, "promoted", [.init("timeline", timeline), .init("fork", fork)])
                 order(

@@ -63,6 +63,20 @@ extension Instance {
         return result
     }
 
+    /// Writes the include file if its content differs, durably, and signals a running server; waits for nothing. For the moments in
+    /// which clients wait.
+    public func write(_ wanted: ManagedSettings) throws(PostgresError) {
+        do throws(SystemError) {
+            let bytes = [UInt8](wanted.text.utf8)
+            if try DurableFile.read(settings.includeFile) != bytes {
+                try files.write(bytes, to: settings.includeFile, mode: 0o640)
+            }
+        } catch {
+            throw PostgresError("write \(settings.includeFile)", error, meaning: "The server keeps its former settings.")
+        }
+        if let postmaster = try postmaster() { _ = ProcessTable.signal(postmaster.pid, SIGHUP) }
+    }
+
     /// Signals and waits until the time of the last load has moved. A run that crashed between writing and signalling is
     /// made good: the file is newer than the last load then.
     private func load(_ postmaster: Postmaster, changed: Bool, _ end: Deadline) throws(SessionError) -> Bool {

@@ -49,6 +49,21 @@ extension Instance {
         }
     }
 
+    /// Drops the slots of this prefix that nobody uses, on a server in recovery: a standby serves nobody, and what it once kept for
+    /// the other node would fill its disk. On a primary nothing is dropped.
+    public func dropIdleSlots(prefix: String, deadline: Duration = .seconds(10)) throws(PostgresError) {
+        let sql = """
+            select pg_catalog.pg_drop_replication_slot(slot_name) from pg_catalog.pg_replication_slots
+            where pg_catalog.pg_is_in_recovery() and slot_type = 'physical' and not active
+              and pg_catalog.starts_with(slot_name::text, $1)
+            """
+        do throws(SessionError) {
+            _ = try ask(sql, [prefix], Deadline(deadline))
+        } catch {
+            throw PostgresError("drop idle replication slots", error, meaning: "They keep WAL on this disk for nobody.")
+        }
+    }
+
     /// Before pg_rewind from a new primary, and before a planned handover (`hazards.md` 0.1, 3). Uses a session of its own:
     /// it can take minutes.
     public func checkpoint(deadline: Duration) throws(PostgresError) {

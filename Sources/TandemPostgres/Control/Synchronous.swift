@@ -9,16 +9,17 @@ extension Instance {
     /// checkpointer sets that flag at some moment after the reload returned; until then commits are acknowledged without
     /// the standby, although `pg_stat_replication` already says `sync`. Four facts are collected, in this order:
     ///
-    /// 1. A backend is SEEN waiting (`wait_event = SyncRep`): it has read the flag as set. Our own probe commit is repeated
+    /// 1. Whom would they wait for? A sender counts by the priority that it gave itself when it last read its configuration.
+    ///    Of all senders exactly one has a priority above zero: it has the name of this copy, comes from the standby's
+    ///    address, and is `sync`, not `potential`. A sender of an earlier standby that has not read the new names yet has a
+    ///    priority, and would release commits: while it is there nothing is confirmed. One that connects later has read them.
+    /// 2. A backend is SEEN waiting (`wait_event = SyncRep`): it has read the flag as set. Our own probe commit is repeated
     ///    until it is seen, or another client's commit is. The flag stays set until somebody empties the names. A probe that
     ///    merely returned proves nothing: it may have passed unprotected.
-    /// 2. After that, the insert position P is read. A backend that read the flag as not set did so before 1, and it inserts
-    ///    its commit record before it reads the flag: the commit lies before P. Every later commit waits.
-    /// 3. Whom do they wait for? A sender counts by the priority that it gave itself when it last read its configuration. Of
-    ///    all senders exactly one has a priority above zero: it has the name of this copy, comes from the standby's address,
-    ///    and is `sync`, not `potential`. A sender of an earlier standby that has not read the new names yet would still
-    ///    release commits: it has a priority, so this is not confirmed.
-    /// 4. That sender, found in this state in one answer, has flushed P or beyond.
+    /// 3. After both, the insert position P is read. A backend that read the flag as not set did so before 2, and it inserts
+    ///    its commit record before it reads the flag: the commit lies before P, as does every one that an earlier standby
+    ///    released. Every later commit waits for this standby.
+    /// 4. The sender, found in the state of 1 once more, has flushed P or beyond.
     ///
     /// So at the end everything acknowledged is on the standby's disk, either before P (by 4) or because it waited for it.
     /// The names are looked at once more at the end, in case somebody changed them meanwhile.

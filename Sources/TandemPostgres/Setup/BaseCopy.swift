@@ -13,6 +13,8 @@ public struct BaseCopy: Sendable {
     public var node: NodeName
     public var source: Source
     public var options: Options
+    /// Tests leave out fsync here.
+    var moreArguments: [String] = []
     /// Called before each step, so that tests can interrupt there.
     var beforeStep: (@Sendable (Step) throws(PostgresError) -> Void)?
 
@@ -171,6 +173,7 @@ public struct BaseCopy: Sendable {
         var arguments = [
             "-D", place.path, "-d", BaseCopySource.connection(source), "-X", "stream", "-c", "fast", "-w", "--progress", "-v",
         ]
+        arguments += moreArguments
         if let slot = options.slot { arguments += ["-S", slot] }
         if let rate = options.maxRateKilobytesPerSecond { arguments.append("--max-rate=\(min(max(rate, 32), 1_048_576))") }
         _ = try SetupTool.run(

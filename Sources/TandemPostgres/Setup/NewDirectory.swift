@@ -109,7 +109,21 @@ enum Leftovers {
         let inside = InstanceProcesses(path).all()
         let numbers = (OwnedFiles.names(in: "/proc") ?? []).compactMap { Int32($0) }
         return (inside + numbers.filter { !inside.contains($0) && names(path, $0) })
-            .filter { $0 != getpid() && ProcessTable.startTime(of: $0) != nil }
+            .filter { $0 != getpid() && ProcessTable.startTime(of: $0) != nil && means(path, $0) }
+    }
+
+    /// Whether the path is the same place for that process: containers have the same paths and other files.
+    private static func means(_ path: String, _ pid: Int32) -> Bool {
+        let folder = KeptFile.folder(of: path)
+        do throws(SystemError) {
+            guard let ours = try FileFacts.of(folder), let its = try FileFacts.of("/proc/\(pid)/root\(folder)") else {
+                return false
+            }
+            return ours.deviceID == its.deviceID && ours.fileNumber == its.fileNumber
+        } catch {
+            // A process of another user: none that we have started.
+            return false
+        }
     }
 
     private static let programs: Set<String> = [

@@ -12,6 +12,8 @@ public struct NewInstance: Sendable {
 
     public var settings: InstanceSettings
     public var deadline: Duration
+    /// Tests leave out fsync here.
+    var moreOptions: [String] = []
     /// Tests point it elsewhere.
     var createCluster = "/usr/bin/pg_createcluster"
     /// Called before each step, so that tests can interrupt there.
@@ -62,7 +64,7 @@ public struct NewInstance: Sendable {
         [
             "--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=peer", "--auth-host=scram-sha-256",
             "--username=\(settings.superuser)",
-        ]
+        ] + moreOptions
     }
 
     private func createPlain(_ place: NewDirectory, _ attempted: String) throws(PostgresError) {

@@ -47,12 +47,7 @@ public enum Schema {
         let sql = SetupSQL(session: session, attempted: "make the schema pgtandem", deadline: deadline)
         try sql.transaction { sql throws(PostgresError) in
             try sql.run("select pg_advisory_xact_lock(7432, 2)")
-            try sql.run("create schema if not exists pgtandem")
-            try sql.run(
-                """
-                create table if not exists pgtandem.lineage (term numeric(20) primary key, copy text not null, \
-                parent_term numeric(20), lsn pg_lsn not null, recorded timestamptz not null default now())
-                """)
+            try sql.run(Instance.lineageSchema)
             try sql.run(
                 "comment on schema pgtandem is 'Written by pgtandem, the agents of the pair: do not change it.'")
             let owner = try sql.run(

@@ -132,7 +132,8 @@ enum WALStop: Error, CustomStringConvertible {
         case .foreignPage(let page): "the page at \(LSN(page)) belongs to another history"
         case .noBoundary(let position): "no record begins at \(LSN(position))"
         case .shortRecord(let record, let length): "the record at \(LSN(record)) has the length \(length)"
-        case .wrongPrevious(let record, let previous): "the record at \(LSN(record)) follows one at \(LSN(previous)) that is not there"
+        case .wrongPrevious(let record, let previous):
+            "the record at \(LSN(record)) follows one at \(LSN(previous)), which is not the one before"
         case .wrongChecksum(let record): "the record at \(LSN(record)) has a wrong checksum"
         case .tornRecord(let record, let page): "the record at \(LSN(record)) does not go on at \(LSN(page))"
         }

@@ -38,7 +38,11 @@ enum WatchQuery {
         guard let row = answer.rows.first, row.count == 14 else { return false }
         let isInRecovery = row[0] == "t"
         facts.condition = .running(isInRecovery: isInRecovery)
-        facts.timeline = row[1].flatMap { Timeline($0, radix: isInRecovery ? 10 : 16) }
+        // A standby without a stream shows what its control file says, which is older than what it has replayed; a directory's
+        // timeline never goes back.
+        if let timeline = row[1].flatMap({ Timeline($0, radix: isInRecovery ? 10 : 16) }) {
+            facts.timeline = max(timeline, facts.timeline ?? 0)
+        }
         facts.flushed = row[2].flatMap { LSN($0) }
         facts.received = isInRecovery ? row[3].flatMap { LSN($0) } : nil
         facts.replayed = isInRecovery ? row[4].flatMap { LSN($0) } : nil

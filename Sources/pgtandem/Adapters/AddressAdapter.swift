@@ -20,7 +20,10 @@ final class AddressAdapter: AddressPort {
                 }
                 return virtual
             }
-            return try RoleAddresses(interface: configuration.virtualAddresses.interface, addresses: addresses) { event in
+            // A neighbour on the segment answers within a millisecond; readers wait for this whenever the standby address moves.
+            return try RoleAddresses(
+                interface: configuration.virtualAddresses.interface, addresses: addresses, probePatience: .milliseconds(50)
+            ) { event in
                 switch event {
                 case .conflict(let address, let mac):
                     log.error(

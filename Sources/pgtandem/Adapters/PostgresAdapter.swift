@@ -1,4 +1,3 @@
-import Glibc
 import Logging
 import Synchronization
 import TandemConfiguration
@@ -15,6 +14,7 @@ final class PostgresAdapter: PostgresPort {
     private let log: Logger
     private let peerAddresses: [String]
     private let seen = LastSeen()
+    private let checks = Lane(name: "settings-check")
     private let segmentSize = Mutex<Int?>(nil)
 
     init(_ configuration: Configuration, log: Logger, onObservation: @escaping @Sendable (LocalPostgres) -> Void) throws {
@@ -30,7 +30,10 @@ final class PostgresAdapter: PostgresPort {
     }
 
     func startWatching() throws { try watch.start() }
-    func stopWatching() { watch.stop() }
+    func stopWatching() {
+        watch.stop()
+        checks.stop()
+    }
     func look() -> LocalPostgres { watch.lookNow() }
 
     func start(_ mode: Effect.StartMode) throws {
@@ -76,11 +79,41 @@ final class PostgresAdapter: PostgresPort {
     }
 
     func configure(_ settings: Settings) throws {
-        let result = try instance.configure(configuration.managed(settings))
-        for override in result.overrides {
-            log.warning("a setting of ours is overridden elsewhere", metadata: ["setting": "\(override.text)"])
+        let wanted = configuration.managed(settings)
+        try instance.write(wanted)
+        // Where nobody waits for it: the slot, and whether somebody else's setting counts instead of ours.
+        checks.submit { [self] in check(wanted, settings.slot) }
+    }
+
+    private func check(_ wanted: ManagedSettings, _ slot: CopyID?) {
+        do {
+            guard try instance.postmaster() != nil else { return }
+            if let slot {
+                try keepSlot(slot)
+            } else {
+                try instance.dropIdleSlots(prefix: "pgtandem_")
+            }
+            for override in try instance.overrides(wanted, deadline: .seconds(5)) {
+                log.warning("a setting of ours is overridden elsewhere", metadata: ["setting": "\(override.text)"])
+            }
+        } catch {
+            log.warning("the settings could not be checked", metadata: ["reason": "\(error)"])
         }
-        if let slot = settings.slot { try instance.ensureSlot(slot.applicationName) }
+    }
+
+    /// Without its slot the standby would never stream: tried until the server takes it.
+    private func keepSlot(_ slot: CopyID) throws {
+        var failure: (any Error)?
+        let isThere = SystemClock.wait(upTo: .seconds(30), step: .milliseconds(250)) {
+            do {
+                try instance.ensureSlot(slot.applicationName)
+                return true
+            } catch {
+                failure = error
+                return false
+            }
+        }
+        if !isThere, let failure { throw failure }
     }
 
     func confirmSynchronous(_ copy: CopyID) throws -> LSN {
@@ -98,12 +131,12 @@ final class PostgresAdapter: PostgresPort {
         return try WALReader(directory: walDirectory, segmentSize: try segments()).endOfWAL(from: start, timeline: timeline, deadline: .seconds(30))
     }
 
-    func receivedWAL() throws -> (position: LSN, timeline: Timeline, isStreaming: Bool) {
+    func receivedWAL() throws -> ReceivedWAL {
         let state = look()
-        guard let position = state.received ?? state.replayed, let timeline = state.timeline else {
+        guard let position = state.received ?? state.replayed, let replayed = state.replayed, let timeline = state.timeline else {
             throw CommandFailure.failed("PostgreSQL here does not say how far it has received WAL: it is \(state.condition)")
         }
-        return (position, timeline, state.isStreaming)
+        return ReceivedWAL(position: position, replayed: replayed, timeline: timeline, isStreaming: state.isStreaming)
     }
 
     func readWAL(_ timeline: Timeline, from position: LSN, count: Int) throws -> [UInt8] {
@@ -112,11 +145,6 @@ final class PostgresAdapter: PostgresPort {
 
     func writeWAL(_ timeline: Timeline, _ bytes: [UInt8], at position: LSN) throws {
         try WALWriter(directory: walDirectory, segmentSize: try segments()).write(bytes, at: position, timeline: timeline)
-    }
-
-    func nudgeRecovery() throws {
-        // A signal to the postmaster, who passes it on to the startup process: that ends its pause between two attempts.
-        if let postmaster = try instance.postmaster() { _ = ProcessTable.signal(postmaster.pid, SIGHUP) }
     }
 
     func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws {

@@ -175,7 +175,22 @@ struct FirstHost {
 
     func close() { client.close() }
 
-    func facts(for copy: CopyID) throws -> JoinAnswerDocument { try ask(JoinRequestDocument(step: "facts", copy: copy.text)) }
+    /// An agent that has only just started is given time to become primary.
+    func facts(for copy: CopyID) throws -> JoinAnswerDocument {
+        let request = JoinRequestDocument(step: "facts", copy: copy.text)
+        var found: JoinAnswerDocument?
+        var isTold = false
+        _ = try SystemClock.wait(upTo: .seconds(30), step: .milliseconds(250)) {
+            let answer = try send(request)
+            found = answer
+            guard answer.reasons?.first?.code == JoinAnswerDocument.notPrimary else { return true }
+            if !isTold { Terminal.say("waiting until \(name) is primary") }
+            isTold = true
+            return false
+        }
+        guard let found else { throw CommandFailure.failed("\(name) did not answer") }
+        return try Self.accepted(found, name)
+    }
 
     func ledger(for copy: CopyID) throws -> Ledger {
         guard let document = try ask(JoinRequestDocument(step: "ledger", copy: copy.text)).ledger else {
@@ -184,16 +199,19 @@ struct FirstHost {
         return try document.ledger()
     }
 
-    private func ask(_ request: JoinRequestDocument) throws -> JoinAnswerDocument {
+    private func ask(_ request: JoinRequestDocument) throws -> JoinAnswerDocument { try Self.accepted(try send(request), name) }
+
+    private static func accepted(_ answer: JoinAnswerDocument, _ name: String) throws -> JoinAnswerDocument {
+        guard let reasons = answer.reasons else { return answer }
+        throw CommandFailure.failed("\(name) refuses: \(reasons.map(\.text).joined(separator: "; "))")
+    }
+
+    private func send(_ request: JoinRequestDocument) throws -> JoinAnswerDocument {
         try client.send(kind: FrameKind.joinRequest, payload: try JSON.encode(request))
         while true {
             let frame = try client.receive(deadline: .seconds(30))
             guard frame.kind == FrameKind.joinAnswer else { continue }
-            let answer = try JSON.decode(JoinAnswerDocument.self, from: frame.payload)
-            if let reasons = answer.reasons {
-                throw CommandFailure.failed("\(name) refuses: \(reasons.map(\.text).joined(separator: "; "))")
-            }
-            return answer
+            return try JSON.decode(JoinAnswerDocument.self, from: frame.payload)
         }
     }
 }
