@@ -11,6 +11,13 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
     .product(name: "NIOSSL", package: "swift-nio-ssl"),
+    .product(name: "NIOTLS", package: "swift-nio"),
+]
+
+let certificates: [Target.Dependency] = [
+    .product(name: "Crypto", package: "swift-crypto"),
+    .product(name: "SwiftASN1", package: "swift-asn1"),
+    .product(name: "X509", package: "swift-certificates"),
 ]
 
 let package = Package(
@@ -18,7 +25,9 @@ let package = Package(
     products: [.executable(name: "pgtandem", targets: ["pgtandem"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.0"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
@@ -58,7 +67,7 @@ let package = Package(
             name: "TandemPostgres", dependencies: ["Clibpq", "TandemCore", "TandemSystem"], swiftSettings: strict),
         .target(
             name: "TandemNetwork",
-            dependencies: nio + ["TandemSystem", .product(name: "X509", package: "swift-certificates")],
+            dependencies: nio + certificates + ["TandemSystem"],
             swiftSettings: strict),
 
         // Two real hosts on one machine: used by the demo, the tests and the bench.
@@ -76,13 +85,13 @@ let package = Package(
 
         // Tests: stories of the core; adapters against real parts; two real hosts; rules of style that a program can check.
         .testTarget(name: "StoryTests", dependencies: ["TandemCore"], swiftSettings: strict),
-        .testTarget(name: "TandemSystemTests", dependencies: ["TandemSystem"], swiftSettings: strict),
+        .testTarget(name: "TandemSystemTests", dependencies: ["TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(name: "TandemLinuxTests", dependencies: ["TandemLinux", "TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(
             name: "TandemPostgresTests", dependencies: ["TandemPostgres", "TandemCore", "TandemSystem"], swiftSettings: strict),
         .testTarget(
             name: "TandemNetworkTests",
-            dependencies: nio + ["TandemNetwork", "TandemSystem", .product(name: "X509", package: "swift-certificates")],
+            dependencies: nio + certificates + ["TandemNetwork", "TandemSystem"],
             swiftSettings: strict),
         .testTarget(name: "TandemConfigurationTests", dependencies: ["TandemConfiguration", "TandemCore"], swiftSettings: strict),
         .testTarget(

@@ -46,6 +46,7 @@ extension Node {
 
     /// 4.3 and 4.1, arbiter `manual`: a person vouches that the other host is off and stays off.
     private mutating func failover(_ id: RequestID, at now: Instant) {
+        guard writing == nil, request == nil else { return refuse(id, [.busy("another change is under way: look at `pgtandem status`")]) }
         switch state {
         case .standby:
             if case .no(let refusals) = mayPromoteByWord(at: now) { return refuse(id, refusals) }
@@ -63,6 +64,8 @@ extension Node {
             write(ledger.sole())
         case .waiting:
             wordAtStart(id, at: now)
+        case .promoting(let promoting) where promoting.reason == .start:
+            wordAtStart(id, at: now)
         case .promoting, .handingOver, .stopping, .halted:
             refuse(id, [.busy("this node is \(state.name): wait until it is primary or standby")])
         }
@@ -75,8 +78,8 @@ extension Node {
             !peer.isHeard(within: policy.silence, at: now)
         else { return refuse(id, [ledger == nil ? .noLedger : .notToldPairedSinceBoot]) }
         notice(.warning, "a person vouches that \(policy.peer) is off: this node goes on alone")
+        request = PendingRequest(id: id, number: 0, since: now)
         write(ledger.sole())
-        order(.answer(id, .done("\(policy.node) goes on alone")))
     }
 
     /// 5.5: the copy that the peer's `join` made gets `(T, n+1, other, sole)` from a primary that is open without its help.

@@ -3,14 +3,28 @@
 extension Node {
     mutating func hear(_ heartbeat: Heartbeat, _ header: Heartbeat.Header, at now: Instant) {
         // A message for another session of ours was meant for a node that knew other things (section 1).
-        guard header.receiver == session, peer.accepts(heartbeat, from: header.sender) else { return }
+        guard header.receiver == session else { return }
+        let before = peer.session
+        guard peer.accepts(heartbeat, from: header.sender) else { return }
+        // Numbers of requests begin anew with each session.
+        if peer.session != before {
+            lastAsked = nil
+            lastSent = nil
+        }
         peer.isLinked = true
         peer.last = heartbeat
         peer.heardAt = now
         if let number = heartbeat.acknowledged, number <= heartbeats { peer.acknowledged = number }
+        // An agent that has only just started, or gives the role away, has no order to give: the last one stands (7).
+        if heartbeat.report.role == .primary || heartbeat.report.role == .primaryStandby || heartbeat.report.standbyAddressHolder != nil {
+            peer.standbyAddressOrder = heartbeat.report.standbyAddressHolder
+        }
+        if case .switchoverRefused(let refused, _) = refusedThere, heartbeat.ask != .switchover(request: refused) { refusedThere = nil }
         if heartbeat.report.postgres.isOpen, let flushed = heartbeat.report.postgres.flushed {
             freshness.primaryWas(at: flushed, now)
         }
+        // 5.8: another database: refuse, say so, touch nothing.
+        if let foreign = incompatibilities(with: heartbeat.report).first { return refuseOnce(foreign) }
         if let theirs = heartbeat.ledger { meet(theirs, at: now) }
         notePeerHeard(at: now)
         if let ask = heartbeat.ask { consider(ask, at: now) }
@@ -21,7 +35,7 @@ extension Node {
     mutating func meet(_ theirs: Ledger, at now: Instant) {
         // No ledger: this node cannot know what it has forgotten; only `join` gives it one (5.5).
         guard let mine = newest else { return }
-        guard theirs.cluster == policy.cluster else { return }
+        guard theirs.cluster == policy.cluster, postgres?.systemIdentifier != nil else { return }
         if theirs.contradicts(mine) { return halt(.contradiction(mine, theirs), at: now) }
         guard theirs.isNewer(than: mine) else { return }
         if theirs.primary == policy.node { return adoptOwn(theirs, at: now) }
@@ -55,10 +69,17 @@ extension Node {
             if theirs.bond == .sole { write(theirs) }
         case .standby where theirs.handoverEnd != nil && theirs.bond == .paired:
             takeOver(theirs, at: now)
+        case .waiting where theirs.handoverEnd != nil && theirs.bond == .paired && ledger?.primary == policy.peer:
+            // First the WAL, then the ledger (4.4, step 4): as a standby, at the next heartbeat.
+            break
         case .waiting, .standby:
             // The ledger here is older than what the peer knows of this node: a restored disk (5.2). Taken, then looked at anew.
             write(theirs)
             state = .waiting(Waiting(since: now))
+        case .stopping where theirs.handoverEnd != nil && theirs.bond == .paired:
+            // Handed over to a node that is on its way out, and never opened: the role goes back at once (4.4).
+            guard let end = theirs.handoverEnd, let standby = theirs.standbyCopy else { return }
+            write(handoverLedger(from: theirs, standby: standby, end: end))
         case .handingOver, .stopping, .halted: break
         }
     }

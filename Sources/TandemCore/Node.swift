@@ -12,8 +12,9 @@ public struct Node: Sendable {
     public internal(set) var configuration = ConfigurationAgreement.unknown
     public internal(set) var session = SessionID(0)
     public internal(set) var boot = BootID("")
-    /// The agent was told to stop.
-    public internal(set) var isLeaving = false
+    /// Since when the agent is told to stop.
+    public internal(set) var leavingSince: Instant?
+    public var isLeaving: Bool { leavingSince != nil }
 
     /// The newest ledger whose writing is under way.
     var writing: Ledger?
@@ -106,6 +107,7 @@ public struct Node: Sendable {
             complete(operation, outcome, at: now)
         case .addresses(let seen):
             held = seen
+            addresses.areKnown = true
         case .configurationsCompared(let keys):
             if keys.isEmpty {
                 configuration = .agreed
@@ -117,7 +119,7 @@ public struct Node: Sendable {
         case .command(let command, let id):
             obey(command, id, at: now)
         case .stopRequested:
-            isLeaving = true
+            leavingSince = leavingSince ?? now
         }
     }
 
@@ -158,6 +160,10 @@ public struct Node: Sendable {
             if primary.pairing == .writing(wanted) {
                 primary.pairing = .retrying(now + policy.retry)
                 state = .primary(primary)
+            }
+            if let request, wanted.bond == .sole {
+                refuse(request.id, [.busy("the ledger could not be written: nothing was changed")])
+                self.request = nil
             }
         case .handingOver(var handing):
             if handing.phase == .writing(wanted) {

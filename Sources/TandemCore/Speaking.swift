@@ -16,7 +16,7 @@ extension Node {
     }
 
     mutating func speak(_ event: Event, at now: Instant) {
-        guard let theirs = peer.session else { return }
+        guard let theirs = peer.session, !wordIsUnderWay else { return }
         let content = compose(at: now)
         let isDue = event == .tick || lastSentAt == nil
         guard isDue || weight(content) != lastSent.map(weight) else { return }
@@ -26,7 +26,18 @@ extension Node {
         lastSent = content
         lastSentAt = now
         order(.send(heartbeat, .init(sender: session, receiver: theirs)))
-        if case .switchoverRefused = heartbeat.answer, isDue { refusedThere = nil }
+    }
+
+    /// A person vouched that the other host is off, and what follows is not durable yet: nobody is told the old bond (3.1, mistake 7).
+    private var wordIsUnderWay: Bool {
+        switch state {
+        case .promoting(let promoting):
+            if case .failover(_, let mine) = promoting.reason { return ledger.map { mine.isNewer(than: $0) } ?? true }
+            return false
+        case .primary: return request != nil && writing?.bond == .sole
+        case .waiting: return writing.map { $0.bond == .sole && $0.primary == policy.node } ?? false
+        case .standby, .handingOver, .stopping, .halted: return false
+        }
     }
 
     private func compose(at now: Instant) -> Heartbeat {
@@ -57,7 +68,7 @@ extension Node {
         case .standby, .stopping:
             return theirs.primary == policy.peer && !mine.isNewer(than: theirs) ? last.number : nil
         case .primary, .handingOver:
-            return last.number
+            return mine.isNewer(than: theirs) ? nil : last.number
         case .waiting, .promoting, .halted:
             return nil
         }
@@ -67,10 +78,20 @@ extension Node {
         switch state {
         case .primary(let primary): primary.parting.map { .consent($0.ledger) }
         // Meanwhile the new primary makes itself `sole`: one message, unless the old one streams at once (4.4, step 4).
-        case .promoting: ledger.flatMap { $0.handoverEnd != nil && $0.bond == .paired && $0.primary == policy.node ? .consent($0.sole()) : nil }
+        case .promoting(let promoting): askWhilePromoting(promoting)
         case .handingOver(let handing): handing.replayed == nil ? .prepare(handover: handing.id) : nil
         case .standby: request.flatMap { $0.number > 0 ? .switchover(request: $0.number) : nil }
         case .waiting, .stopping, .halted: nil
+        }
+    }
+
+    private func askWhilePromoting(_ promoting: Promoting) -> Heartbeat.Ask? {
+        guard let ledger, ledger.bond == .paired, ledger.primary == policy.node, let postgres else { return nil }
+        guard ledger.handoverEnd != nil else { return promoting.failures > 0 ? .consent(ledger.sole()) : nil }
+        // `sole` forgets the end of the handover: asked for only once nothing is missing.
+        switch promoting.rung {
+        case .promoting, .confirming: return .consent(ledger.sole())
+        case .starting, .receiving, .writing, .retrying: return postgres.isOpen ? .consent(ledger.sole()) : nil
         }
     }
 

@@ -129,14 +129,16 @@ public struct HandingOver: Hashable, Sendable {
         /// This agent was told to stop.
         case leaving
         /// Could not be promoted, or never opened: the role goes back (4.4).
-        case returned
+        /// The handover that goes back.
+        case returned(Ledger)
     }
 
     public enum Phase: Hashable, Sendable {
         /// The standby gets ready; writes go on.
         case preparing(checkpoint: OperationID?)
         /// The instance is being ended.
-        case ending(OperationID)
+        /// nil: the last attempt failed, the next one is due at `notBefore`.
+        case ending(OperationID?)
         /// No process is left: sessions are closed, the address goes, the end of WAL is looked for.
         case measuring(OperationID?)
         case writing(Ledger)
@@ -146,10 +148,13 @@ public struct HandingOver: Hashable, Sendable {
 public struct Stopping: Hashable, Sendable {
     public var since: Instant
     public var phase: Phase
+    /// After a failure: not before this.
+    public var notBefore: Instant?
     public enum Phase: Hashable, Sendable {
         /// The primary is asked to go on alone.
         case leaving
-        case ending(OperationID)
+        /// nil: the last attempt failed, the next one is due at `notBefore`.
+        case ending(OperationID?)
         case ended
     }
 }

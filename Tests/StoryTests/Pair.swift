@@ -26,6 +26,8 @@ final class Pair {
         /// Effects that this host fails at, by a word in their description, and how often.
         var failing: [String: Int] = [:]
         var exited = false
+        /// Effects that take longer here, by word.
+        var delays: [String: Duration] = [:]
 
         init(_ name: NodeName, peer: NodeName, mode: Policy.ReplicationMode) {
             self.name = name
@@ -137,10 +139,10 @@ final class Pair {
         let end = now + span
         while now < end, !done(self) {
             now = now + .milliseconds(1)
-            queue.sort { ($0.at, $0.order) < ($1.at, $1.order) }
-            while let first = queue.first, first.at <= now {
-                queue.removeFirst()
-                happen(first.2)
+            while let next = queue.indices.min(by: { (queue[$0].at, queue[$0].order) < (queue[$1].at, queue[$1].order) }),
+                queue[next].at <= now
+            {
+                happen(queue.remove(at: next).2)
             }
             let millisecond = now.nanoseconds / 1_000_000
             for host in hosts where host.agentRuns {
@@ -205,13 +207,18 @@ final class Pair {
     func streams(from source: Host, to sink: Host) -> Bool {
         source.isUp && sink.isUp && source.postgres == .running(isInRecovery: false) && sink.postgres == .running(isInRecovery: true)
             && !cut.contains("\(source.name)>\(sink.name)") && !cut.contains("\(sink.name)>\(source.name)")
-            && source.wal.starts(with: sink.wal) && source.timeline >= sink.timeline
+            && isPrefix(sink.wal, of: source.wal) && source.timeline >= sink.timeline
+    }
+
+    /// Commits have numbers of their own, so that one equal place means equal everything before.
+    private func isPrefix(_ short: [Int], of long: [Int]) -> Bool {
+        short.count <= long.count && (short.last.map { $0 == long[short.count - 1] } ?? true)
     }
 
     private func stream() {
         for source in hosts where streams(from: source, to: other(source)) {
             let sink = other(source)
-            sink.wal = source.wal
+            if sink.wal.count != source.wal.count { sink.wal = source.wal }
             sink.timeline = source.timeline
             waiting.removeAll { entry in
                 guard entry.host == source.name.text else { return false }
@@ -237,6 +244,8 @@ final class Pair {
         }
     }
 
+    private var checked = (host: "", count: 0)
+
     private func check() {
         let holders = hosts.filter { $0.held.primary != .none }
         if holders.count > 1 { violations.append("S5: both hold the primary address") }
@@ -244,8 +253,13 @@ final class Pair {
         if open.count > 1 { violations.append("S1: both accept writes") }
         if hosts.allSatisfy({ $0.held.standby != .none }) { violations.append("both hold the standby address") }
         for host in open where host.node.policy.mode == .synchronous {
-            let here = Set(host.wal)
-            if let lost = acknowledged.first(where: { !here.contains($0) }) { violations.append("S3: \(host.name) lacks commit \(lost)") }
+            // All of them when another host has opened, the new ones besides.
+            let isNew = checked.host != host.name.text
+            if !isNew, checked.count == acknowledged.count { continue }
+            let here = Set(isNew ? host.wal[...] : host.wal.suffix(1000))
+            let asked = isNew ? acknowledged[...] : acknowledged[checked.count...]
+            checked = (host.name.text, acknowledged.count)
+            if let lost = asked.first(where: { !here.contains($0) }) { violations.append("S3: \(host.name) lacks commit \(lost)") }
         }
     }
 
@@ -278,7 +292,7 @@ final class Pair {
         case .exit:
             host.exited = true
             host.agentRuns = false
-        default: later(delay, .effect(host.name.text, session: host.session, effect))
+        default: later(host.delays[String("\(effect)".prefix { $0 != "(" })] ?? delay, .effect(host.name.text, session: host.session, effect))
         }
     }
 

@@ -132,6 +132,8 @@ import Testing
             #expect(setupRefusal { try pair.run() }?.happened == SetupStop.words)
             let isSwapped = step == .marking || step == .finishing
             #expect(OwnedFiles.exists(pair.target.dataDirectory) == isSwapped, "\(step)")
+            // The source's mark must not arrive: it would say that this copy is whole.
+            if step == .marking { #expect(try CopyMarkFile.read(pair.target.dataDirectory) == nil) }
             pair.copy.beforeStep = nil
             #expect(try pair.run().wasCompleted == isSwapped, "\(step)")
             try pair.expectWhole()
@@ -224,6 +226,7 @@ import Testing
         _ = try pair.run()
         try pair.removeTarget()
         _ = try SetupScratch.creation(pair.target).create()
+        try pair.scratch.put("", data + "/standby.signal")
         var intent = SetupIntent(target: data)
         intent.wholeDirectory = 1
         try intent.write(pair.target, .copy)

@@ -137,6 +137,15 @@ final class WALInstance: Sendable {
         return String(text[range.upperBound...].prefix { $0 != "\n" })
     }
 
+    /// The end of the server's log, for messages of failed tests.
+    var lastLines: String {
+        do {
+            return String(try String(contentsOfFile: log, encoding: .utf8).suffix(1500))
+        } catch {
+            return "no log: \(error)"
+        }
+    }
+
     @discardableResult
     func run(_ program: String, _ arguments: [String], user: String? = WALInstance.user) throws -> ToolResult {
         let result = try Tool(program, arguments, user: user).run(deadline: .seconds(90))

@@ -24,7 +24,7 @@ import Testing
         #expect(ProcessTable.signal(receiver, SIGSTOP))
         let cut = try primary.position("pg_current_wal_flush_lsn")
         let lead: UInt64 = isSynchronous ? 1 : 40 << 20
-        try requireEventually("more log on the primary") {
+        try requireEventually("more log on the primary than \(cut); \(primary.lastLines)") {
             try primary.position("pg_current_wal_flush_lsn").bytes > cut.bytes + lead
         }
         primary.killAll()
@@ -46,7 +46,7 @@ import Testing
         let copied = SystemClock.now()
         #expect(ProcessTable.signal(try standby.postmaster, SIGHUP))
         var last = received
-        try requireEventually("replay up to \(end), now \(last)") {
+        try requireEventually("replay up to \(end) from \(received), now \(last); \(standby.lastLines)") {
             last = try standby.position("pg_last_wal_replay_lsn")
             return last >= end
         }
@@ -70,7 +70,7 @@ import Testing
         try primary.follow(standby, name: "old")
         try primary.append(["synchronous_standby_names = ''"])
         try primary.start()
-        try requireEventually("the old primary follows") {
+        try requireEventually("the old primary follows; \(primary.lastLines)") {
             try primary.sql("select status || received_tli from pg_stat_wal_receiver") == "streaming2"
         }
         try standby.sql("insert into acknowledged values (99, 1)")

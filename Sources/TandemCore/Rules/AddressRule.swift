@@ -4,6 +4,8 @@ struct AddressKeeper: Hashable, Sendable {
     var standby: OperationID?
     var primaryNotBefore: Instant?
     var standbyNotBefore: Instant?
+    /// The interface was looked at in this session.
+    var areKnown = false
 
     mutating func completed(_ ended: OperationID, _ outcome: Outcome, at retry: Instant) -> Bool {
         let notBefore: Instant? = if case .failed = outcome { retry } else { nil }
@@ -103,16 +105,19 @@ extension Node {
     /// A standby serves reads while the primary's order stands and its data is fresh enough. Not hearing the primary, it goes on
     /// until its data is too old: with the arbiter `manual`, the primary cannot be `sole` without this node's word (7).
     private func mayServeReads(at now: Instant) -> Bool {
-        guard peer.report?.standbyAddressHolder == policy.node, postgres?.isRecovering == true, let age = dataAge(at: now) else {
-            return false
-        }
+        guard ledger?.bond == .paired, peer.standbyAddressOrder == policy.node, postgres?.isRecovering == true,
+            let age = dataAge(at: now)
+        else { return false }
         return age <= policy.maximumStaleness
     }
 
     /// The standby has seen the order and holds nothing; or it is out by somebody's word and the probe decides (7).
     private func peerIsClearOfStandbyAddress(_ order: Primary.StandbyOrder, at now: Instant) -> Bool {
         guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return ledger?.bond == .sole }
-        return !report.holdsStandbyAddress && (peer.acknowledged ?? 0) >= order.number
+        if report.holdsStandbyAddress { return false }
+        // A host that has not joined has no right to it and acknowledges nothing (5.5).
+        if peer.last?.ledger == nil { return ledger?.bond == .sole }
+        return (peer.acknowledged ?? 0) >= order.number
     }
 
     /// Who shall hold the standby address, by the primary's view; with hysteresis (7).

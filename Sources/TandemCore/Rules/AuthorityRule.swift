@@ -14,7 +14,9 @@ extension Node {
 
     /// 5.3: a paired primary that starts has no authority before the other node acknowledges a heartbeat of this session.
     func mayOpenAfterStart(since: Instant, at now: Instant) -> Bool {
-        guard let ledger, ledger.primary == policy.node, writing == nil else { return false }
+        guard let ledger, ledger.primary == policy.node, writing == nil, !(peer.last?.ledger?.isNewer(than: ledger) ?? false) else {
+            return false
+        }
         switch ledger.bond {
         case .sole:
             // Newer news is waited for, silence is not (5.2).

@@ -18,6 +18,9 @@ struct Freshness: Hashable, Sendable {
         if samples.count > 512 { samples.removeFirst(256) }
     }
 
+    /// The last position that the primary said.
+    var newest: LSN? { samples.last?.position }
+
     /// The age of data that was replayed up to `replayed`; nil when nothing the primary said is that old.
     func age(of replayed: LSN, at now: Instant) -> Duration? {
         samples.last { $0.position <= replayed }.map { now - $0.heard }

@@ -12,7 +12,8 @@ extension Node {
             refusals.append(.configurationsDiffer(keys))
         }
         if policy.mode == .asynchronous, ledger.bond == .paired {
-            if let primaryWas = peer.report?.postgres.flushed, let received = postgres?.received {
+            // Of a primary whose PostgreSQL is dead, the last position that it said.
+            if let primaryWas = peer.report?.postgres.flushed ?? freshness.newest, let received = postgres?.received {
                 let behind = received.behind(primaryWas)
                 if behind > policy.promoteLimit.bytes { refusals.append(.behind(by: behind, limit: policy.promoteLimit.bytes)) }
             } else {

@@ -38,7 +38,9 @@ extension Node {
     private func wantedSettings() -> Settings? {
         guard let ledger, let mark = postgres?.copy, mark.node == policy.node else { return nil }
         let own = mark.copy
-        let peers = peer.report?.postgres.copy.flatMap { $0.node == policy.peer ? $0.copy : nil }
+        let heard = peer.isLinked ? peer.report?.postgres.copy.flatMap { $0.node == policy.peer ? $0.copy : nil } : nil
+        // A `paired` of ours is on its way to the disk: nothing may empty the names before it is known whether it arrived.
+        let promised = writing?.primary == policy.node ? writing?.standbyCopy : nil
         switch state {
         case .handingOver, .stopping, .halted:
             return nil
@@ -46,18 +48,22 @@ extension Node {
             // Nothing is written while the role moves but the end of waiting; on a standby the names have no effect, and however
             // it is promoted, it is protected from its first moment (4.4).
             let other = ledger.primary == policy.node ? ledger.standbyCopy : ledger.primaryCopy
-            return Settings(copy: own, synchronous: synchronous(other), slot: nil)
+            return Settings(copy: own, synchronous: synchronous(promised ?? other), slot: nil)
         case .primary(let primary):
             let waitedFor: CopyID? =
                 switch primary.pairing {
-                case .idle, .retrying: ledger.standbyCopy
+                case .idle, .retrying: promised ?? ledger.standbyCopy
                 case .configuring(let copy), .confirming(let copy, _): copy
                 case .writing(let paired): paired.standbyCopy
                 }
             return Settings(
-                copy: own, synchronous: synchronous(waitedFor), slot: joining?.copy ?? joined ?? ledger.standbyCopy ?? peers ?? settings.written?.slot)
+                copy: own, synchronous: synchronous(waitedFor),
+                slot: joining?.copy ?? heard ?? joined ?? ledger.standbyCopy ?? settings.written?.slot)
         }
     }
+
+    /// The settings of the present state are in the file, and nothing older is on its way there.
+    var settingsAreInPlace: Bool { settings.pending == nil && (wantedSettings().map { $0 == settings.written } ?? true) }
 
     private func synchronous(_ copy: CopyID?) -> CopyID? { policy.mode == .synchronous ? copy : nil }
 }

@@ -16,6 +16,11 @@ extension Node {
             // Writes end first; the standby's word is fetched meanwhile.
             let operation = nextOperation()
             handing.phase = .ending(operation)
+            if case .returned(let handover) = reason {
+                // Nothing was written here: the old end is the end, and the other node has all of it.
+                handing.end = handover.handoverEnd
+                handing.replayed = handover.handoverEnd
+            }
             order(.stop(.immediate, operation))
         }
         state = .handingOver(handing)
@@ -36,10 +41,11 @@ extension Node {
             {
                 handoverRefused(handing, [.peerSilent(peer.silence(at: now))], at: now)
             }
-        case .ending:
-            break
+        case .ending(let operation):
+            if operation == nil, now >= handing.notBefore ?? now { end(handing, by: .immediate) }
         case .measuring(let operation):
             if now < handing.notBefore ?? now { return }
+            if peer.report?.isLeaving == true { return startHere(handing, [.peerLeaving], at: now) }
             guard let replayed = handing.replayed else {
                 // A crash, and no word from the standby: this host recovers by itself.
                 if now - handing.since > policy.preparePatience { startHere(handing, [.peerSilent(peer.silence(at: now))], at: now) }
@@ -47,8 +53,10 @@ extension Node {
             }
             if let end = handing.end {
                 // Both before the ledger: no address here any more, and the end of WAL known (steps 2, 3).
-                guard held.primary == .none, let ledger, let standby = ledger.standbyCopy else { return }
-                let given = handoverLedger(from: ledger, standby: standby, end: end)
+                guard held.primary == .none, addresses.primary == nil, let from = givenFrom(handing),
+                    let standby = from.standbyCopy
+                else { return }
+                let given = handoverLedger(from: from, standby: standby, end: end)
                 next.phase = .writing(given)
                 state = .handingOver(next)
                 write(given)
@@ -62,6 +70,13 @@ extension Node {
         case .writing:
             break
         }
+    }
+
+    /// What is given: the ledger, or, when the role goes back, the handover by which it came, in the newest term.
+    private func givenFrom(_ handing: HandingOver) -> Ledger? {
+        guard case .returned(var handover) = handing.reason, let newest else { return ledger }
+        handover.term = max(handover.term, newest.term)
+        return handover
     }
 
     private mutating func end(_ handing: HandingOver, by mode: Effect.StopMode) {
@@ -81,7 +96,9 @@ extension Node {
             state = .handingOver(next)
         case (.ending(operation), .failed):
             // Some process would not go: tried again, harder. Nothing is handed over while one is left (section 9).
-            end(handing, by: .immediate)
+            next.phase = .ending(nil)
+            next.notBefore = now + policy.retry
+            state = .handingOver(next)
         case (.ending(operation), _):
             postgres?.condition = .stopped
             next.phase = .measuring(nil)

@@ -5,8 +5,7 @@ extension Node {
         if case .promoting(let promoting) = state, case .failover(let id, _) = promoting.reason {
             order(.answer(id, .done("\(policy.node) is primary, alone, in term \(ledger?.term ?? Term(0))")))
         }
-        let holder = peer.isHeard(within: policy.silence, at: now) && ledger?.bond == .paired && held.standby == .none
-            ? policy.peer : policy.node
+        let holder = ledger?.bond == .paired && held.standby == .none ? policy.peer : policy.node
         state = .primary(
             Primary(
                 since: now, pairing: .idle, parting: nil, restart: nil, streamLostSince: nil,
@@ -37,7 +36,10 @@ extension Node {
         case .running(isInRecovery: false):
             next.recoveringSince = nil
         }
-        if isLeaving { return leave(at: now) }
+        if isLeaving {
+            leave(at: now)
+            guard case .primary = state else { return }
+        }
         next.streamLostSince = standbyStreams() ? nil : next.streamLostSince ?? now
         let holder = wantedStandbyHolder(next.ordered.holder, at: now)
         if holder != next.ordered.holder { next.ordered = .init(holder: holder, number: heartbeats + 1) }
@@ -56,7 +58,7 @@ extension Node {
             notice(.warning, "PostgreSQL has ended here: the standby takes over")
             return beginHandover(.crash, at: now)
         }
-        let mustConfirm = ledger?.bond == .paired && policy.mode == .synchronous
+        let mustConfirm = newest?.bond == .paired && policy.mode == .synchronous
         notice(.warning, "PostgreSQL has ended here, and no standby can take over: it is started again")
         if mustConfirm {
             // Its recovery may bring commits to light that the standby never got: nobody reads them before it has them (5.3).
@@ -76,6 +78,12 @@ extension Node {
         if case .go = mayHandOver(crashed: postgres?.isOpen != true, at: now) {
             notice(.info, "this agent was told to stop: the standby takes over first")
             return beginHandover(.leaving, at: now)
+        }
+        // A standby that is on its way back is waited for a while: else nobody would be primary.
+        if postgres?.isOpen == true, peer.isHeard(within: policy.silence, at: now), peer.report?.isLeaving == false, let leavingSince,
+            now - leavingSince < policy.leavePatience * 3, let ledger, ledger.bond == .sole, peer.agrees(with: ledger)
+        {
+            return
         }
         beginStopping(at: now)
     }
@@ -122,7 +130,7 @@ extension Node {
                 return
             }
             // In the file and read; whether commits wait is for the next rung to see (mistake 15).
-            guard settings.written?.synchronous == wanted else { return }
+            guard settings.pending == nil, settings.written?.synchronous == wanted else { return }
             let operation = nextOperation()
             next.pairing = .confirming(wanted, operation)
             order(.confirmSynchronous(wanted, operation))

@@ -2,14 +2,20 @@
 
 extension Node {
     mutating func decide(_ promoting: Promoting, at now: Instant) {
+        if isLeaving {
+            switch promoting.rung {
+            case .starting, .retrying, .confirming: return beginStopping(at: now)
+            case .receiving, .writing, .promoting: break
+            }
+        }
         switch promoting.rung {
         case .starting:
             guard let postgres else { return }
-            if postgres.isOpen {
+            if postgres.isOpen, ledgerIsOwn(promoting) {
                 confirm(promoting, at: now)
             } else if postgres.isRecovering {
                 // 5.3: `synchronous_standby_names` is set before the promotion.
-                if settings.pending == nil { climb(promoting, at: now) }
+                if settingsAreInPlace { climb(promoting, at: now) }
             } else {
                 keepInstanceRecovering(at: now)
             }
@@ -28,6 +34,8 @@ extension Node {
 
     /// The next rung for an instance that recovers.
     private mutating func climb(_ promoting: Promoting, at now: Instant) {
+        // Nobody reaches what is not confirmed yet (5.3), and the settings of the ledger are in the file first (4.4, step 4).
+        guard held.primary == .none, addresses.primary == nil else { return }
         var next = promoting
         switch promoting.reason {
         case .handover(let handover) where newest != handover && handover.isNewer(than: newest ?? handover):
@@ -48,6 +56,9 @@ extension Node {
         state = .promoting(next)
     }
 
+    /// The ledger that gives the right is durable here.
+    private func ledgerIsOwn(_ promoting: Promoting) -> Bool { ledger?.primary == policy.node }
+
     private mutating func receive(upTo end: LSN) -> Promoting.Rung {
         let operation = nextOperation()
         order(.receiveWAL(upTo: end, operation))
@@ -67,6 +78,7 @@ extension Node {
             next.failures += 1
             next.rung = .retrying(now + policy.retry)
             state = .promoting(next)
+            if next.failures >= 3, case .handover(let handover) = promoting.reason { handBack(handover, at: now) }
         case (.receiving(operation), _):
             if case .handover(let handover) = promoting.reason, handover.isNewer(than: newest ?? handover) || newest == nil {
                 next.rung = .writing(handover)
@@ -95,6 +107,13 @@ extension Node {
         }
     }
 
+    /// 4.4: this node cannot be promoted and never opened, so the old primary holds everything: the role goes back.
+    private mutating func handBack(_ handover: Ledger, at now: Instant) {
+        guard postgres?.isOpen != true, peer.isHeard(within: policy.silence, at: now) else { return }
+        notice(.error, "this node cannot be promoted: the role goes back to \(policy.peer)")
+        beginHandover(.returned(handover), at: now)
+    }
+
     mutating func ledgerWritten(_ promoting: Promoting, _ written: Ledger, at now: Instant) {
         guard promoting.rung == .writing(written) else { return }
         var next = promoting
@@ -105,7 +124,7 @@ extension Node {
     /// After the promotion: may clients come? Only where this node's own instance had to be started under `paired` is there a
     /// question: recovery may have brought commits to light that were never acknowledged and that the standby never got (5.3).
     private mutating func confirm(_ promoting: Promoting, at now: Instant) {
-        guard case .start = promoting.reason, let ledger, ledger.bond == .paired, ledger.handoverEnd == nil,
+        guard case .start = promoting.reason, let ledger, ledger.bond == .paired,
             policy.mode == .synchronous, let copy = ledger.standbyCopy
         else { return becomePrimary(at: now) }
         var next = promoting

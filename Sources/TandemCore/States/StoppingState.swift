@@ -17,10 +17,10 @@ extension Node {
             // Consent is durable here, and no reader is left on the address; or nobody answers.
             let isFree = ledger?.bond != .paired && held.standby == .none && addresses.standby == nil
             if isFree || now - stopping.since > policy.leavePatience { endInstance(stopping) }
-        case .ending:
-            break
+        case .ending(let operation):
+            if operation == nil, now >= stopping.notBefore ?? now { endInstance(stopping) }
         case .ended:
-            if held == .init(primary: .none, standby: .none) { order(.exit) }
+            if held == .init(primary: .none, standby: .none), addresses.primary == nil, addresses.standby == nil { order(.exit) }
         }
     }
 
@@ -34,9 +34,13 @@ extension Node {
 
     mutating func completed(_ stopping: Stopping, _ operation: OperationID, _ outcome: Outcome, at now: Instant) {
         guard stopping.phase == .ending(operation) else { return }
-        if case .failed = outcome { return endInstance(stopping) }
         var next = stopping
-        next.phase = .ended
+        if case .failed = outcome {
+            next.phase = .ending(nil)
+            next.notBefore = now + policy.retry
+        } else {
+            next.phase = .ended
+        }
         state = .stopping(next)
     }
 }

@@ -9,6 +9,11 @@ extension Node {
             state = .standby(Standby(since: now, prepared: nil))
             return
         }
+        if let theirs = peer.last?.ledger {
+            // Heard before the first look at the data directory (5.2: newer news comes first).
+            meet(theirs, at: now)
+            guard case .waiting = state, writing == nil else { return }
+        }
         if case .unusable(let why) = postgres.condition {
             // An unmounted disk is not an empty one: nothing is decided about a directory that cannot be read.
             return refuseOnce(.postgresNotReady(why))
@@ -18,8 +23,12 @@ extension Node {
             return halt(.otherCopy(ledger: ledger.primaryCopy, here: postgres.copy?.copy), at: now)
         }
         if postgres.isOpen, ledger.bond == .paired {
-            // Only the agent restarted: with the arbiter `manual` the running primary goes on (5.3).
-            return becomePrimary(at: now)
+            guard addresses.areKnown else { return }
+            // Only the agent restarted: with the arbiter `manual` the running primary goes on (5.3). That clients could reach it says
+            // that it had been confirmed; else this is done now.
+            if held.primary != .none || policy.mode == .asynchronous { return becomePrimary(at: now) }
+            state = .promoting(Promoting(since: now, reason: .start, rung: .starting))
+            return
         }
         if mayOpenAfterStart(since: waiting.since, at: now) {
             if postgres.isOpen { return becomePrimary(at: now) }
@@ -39,7 +48,15 @@ extension Node {
 
     mutating func decide(_ halted: Halted, at now: Instant) {
         if isLeaving { return beginStopping(at: now) }
-        // Both stop writing when two ledgers contradict (5.6); a foreign directory is not touched (5.7).
-        if case .contradiction = halted.reason { keepInstanceRecovering(at: now) }
+        switch halted.reason {
+        // Both stop writing (5.6).
+        case .contradiction: keepInstanceRecovering(at: now)
+        case .otherCopy:
+            // A foreign directory is not touched (5.7); the right one, put back, is looked at like after a start.
+            if let ledger, let mark = postgres?.copy, mark.node == policy.node, mark.copy == ledger.primaryCopy {
+                state = .waiting(Waiting(since: now))
+            }
+        default: break
+        }
     }
 }

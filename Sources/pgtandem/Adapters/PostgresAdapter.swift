@@ -23,9 +23,16 @@ final class PostgresAdapter: PostgresPort {
         instance = Instance(configuration.instance)
         peerAddresses = configuration.peer.addresses.map(\.description)
         let box = seen
+        let instance = self.instance
+        let checks = self.checks
         watch = try Watch(configuration.instance) { observation in
             box.remember(observation)
             onObservation(observation)
+            // A promotion must not pay for a new session.
+            guard observation.isRecovering, box.isDue() else { return }
+            checks.submit {
+                do { try instance.keepReady() } catch { log.debug("no session is kept ready", metadata: ["reason": "\(error)"]) }
+            }
         }
     }
 
@@ -166,6 +173,18 @@ final class PostgresAdapter: PostgresPort {
 /// The timeline that the instance was on when it last answered: its control file may be behind (section 9).
 private final class LastSeen: Sendable {
     private let last = Mutex<Timeline?>(nil)
+    private let nextReady = Mutex<Int64>(0)
+
+    /// True once a second.
+    func isDue() -> Bool {
+        let now = SystemClock.now()
+        return nextReady.withLock { next in
+            guard now >= next else { return false }
+            next = now + 1_000_000_000
+            return true
+        }
+    }
+
     var timeline: Timeline? { last.withLock { $0 } }
     func remember(_ observation: LocalPostgres) {
         if observation.isRunning, let timeline = observation.timeline { last.withLock { $0 = timeline } }
