@@ -15,6 +15,7 @@ struct Pgtandem: ParsableCommand {
         subcommands: [
             StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, InitCommand.self, JoinCommand.self, RunCommand.self,
             ConfigCommand.self, TLSCommand.self, DemoCommand.self, VersionCommand.self, LabInitCommand.self, LabClientCommand.self,
+            BenchCommand.self, BenchHandCommand.self,
         ])
 }
 

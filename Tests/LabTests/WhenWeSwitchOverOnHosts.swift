@@ -1,3 +1,4 @@
+import Glibc
 import TandemLab
 import TandemSystem
 import Testing
@@ -107,7 +108,7 @@ extension OnHosts {
                 let usual = try pair.outage(since: SystemClock.now() - 1_000_000_000).writes.longestGap
                 for host in [pair.a, pair.b] {
                     let began = SystemClock.now()
-                    try host.killService()
+                    try host.signalService(SIGKILL)
                     try pair.waitUntilWhole(primary: "a")
                     try pair.letClientsWrite(100)
                     let outage = try pair.outage(since: began)

@@ -73,6 +73,12 @@ public struct ConfigFiles: Hashable, Sendable {
             }
             try put(bytes, at: path, mode: name == "postgresql.conf" ? 0o644 : 0o640, settings, attempted)
         }
+        if source.debianCluster != nil, !layout.isConfigInDataDirectory {
+            // Debian's file includes this folder, and a server whose `include_dir` is missing does not start.
+            try SetupTool.perform(attempted) { () throws(SystemError) in
+                try OwnedFiles(user: settings.osUser).makeFolder(layout.configFolder + "/conf.d", mode: 0o755)
+            }
+        }
         for name in contents.keys.sorted() where name.hasPrefix("conf.d/") {
             guard let bytes = contents[name] else { continue }
             try put(bytes, at: layout.configFolder + "/" + name, mode: 0o644, settings, attempted)

@@ -1,0 +1,66 @@
+import TandemLab
+import TandemSystem
+
+/// The moment at which the roles began to move (CLOCK_BOOTTIME, ns), and the node that is primary afterwards.
+struct ChangeOfRoles {
+    var began: Int64
+    var primary: String
+}
+
+/// One change of roles, as clients saw it.
+struct ClientsView {
+    var change: ChangeOfRoles
+    /// From the last acknowledged commit before to the first one after.
+    var outage: Outage
+    /// The longest gap between commits later, until the clients were stopped.
+    var longestLater: Duration
+}
+
+/// The clients that write while the roles move: the same for the floor and for ours.
+final class BenchClients {
+    static let spec = LoadSpec()
+    /// Everything that clients of a lab saw, for the check at the end.
+    private(set) var logs: [ClientLog] = []
+    private let lab: Lab
+    private var writers = 0
+
+    init(_ lab: Lab) { self.lab = lab }
+
+    /// - Parameters:
+    ///   - change: makes the roles move, while clients write.
+    ///   - after: while they still write.
+    func watch(_ change: () throws -> ChangeOfRoles, after: () throws -> Void = {}) throws -> ClientsView {
+        var spec = Self.spec
+        spec.firstWriter = writers + 1
+        writers += spec.writers
+        let load = try lab.startLoad(spec)
+        try wait("clients write and read") {
+            guard let counters = load.counters() else { return false }
+            return counters.acknowledged >= 100 && counters.reads >= 20
+        }
+        let change = try change()
+        try wait("clients write to \(change.primary)") { load.counters()?.writeNode == change.primary }
+        try calm(.milliseconds(300))
+        let back = SystemClock.now()
+        try after()
+        try calm(.milliseconds(100))
+        let log = try load.stop()
+        logs.append(log)
+        let outage = log.writeOutage(from: change.began, to: back)
+        guard outage.hasEnded else { throw CommandFailure.failed("no commit was acknowledged after the roles had moved") }
+        let later = log.writeOutage(from: outage.ended + 1, to: log.acknowledged.last?.acknowledged ?? back)
+        return ClientsView(change: change, outage: outage, longestLater: later.longestGap)
+    }
+
+    /// Lets noise of what was just done pass.
+    func calm(_ length: Duration) throws {
+        let end = SystemClock.now() + length.nanoseconds
+        try wait("it is calm") { SystemClock.now() >= end }
+    }
+
+    private func wait(_ what: String, _ fact: () -> Bool) throws {
+        guard SystemClock.wait(upTo: .seconds(30), step: .milliseconds(10), until: fact) else {
+            throw CommandFailure.failed("not within 30 s: \(what)")
+        }
+    }
+}
