@@ -6,6 +6,7 @@ import TandemSystem
 /// with one address; the one with authority keeps announcing until the other is silent).
 final class AddressKeeper: Sendable {
     private let table: AddressTable
+    private let voice: Voice
     private let addresses: [IPAddress]
     private let onEvent: @Sendable (AddressEvent) -> Void
     private let stopping: Bell
@@ -29,9 +30,10 @@ final class AddressKeeper: Sendable {
     private static let failureSilence = Duration.seconds(30)
 
     init(
-        table: AddressTable, addresses: [IPAddress], onEvent: @escaping @Sendable (AddressEvent) -> Void
+        table: AddressTable, voice: Voice, addresses: [IPAddress], onEvent: @escaping @Sendable (AddressEvent) -> Void
     ) throws(SystemError) {
         self.table = table
+        self.voice = voice
         self.addresses = addresses
         self.onEvent = onEvent
         stopping = try Bell()
@@ -57,10 +59,7 @@ final class AddressKeeper: Sendable {
     /// Asks the segment who has them; answers come as conflicts.
     func probe() -> SystemError? {
         do throws(SystemError) {
-            let facts = try table.requireFacts("probe addresses")
-            guard facts.hasNeighbours else { return nil }
-            let segment = try Segment(facts, hearing: [])
-            for address in addresses { try segment.ask(address) }
+            try voice.probe(addresses)
             return nil
         } catch {
             return error
@@ -93,7 +92,7 @@ final class AddressKeeper: Sendable {
         plan.lastAnnounced = now
         plan.nextDue = now + step.nanoseconds
         do throws(SystemError) {
-            try Announcement.send(addresses, table: table)
+            try voice.announce(addresses)
             return nil
         } catch {
             return error

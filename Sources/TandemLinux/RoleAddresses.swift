@@ -55,6 +55,7 @@ public final class RoleAddresses: Sendable {
     private let probePatience: Duration
     private let onEvent: @Sendable (AddressEvent) -> Void
     private let table: AddressTable
+    private let voice: Voice
     private let sockets: LocalSockets
     private let state = Mutex(State())
     /// Beside the state, which is locked for as long as a call runs.
@@ -78,6 +79,7 @@ public final class RoleAddresses: Sendable {
         self.probePatience = probePatience
         self.onEvent = onEvent
         table = try AddressTable(interface: interface)
+        voice = Voice(table: table)
         sockets = try LocalSockets()
     }
 
@@ -115,7 +117,7 @@ public final class RoleAddresses: Sendable {
             // Listens before the probe is sent, so that no answer is missed.
             let keeper =
                 if let running = state.keeper { running } else {
-                    try AddressKeeper(table: table, addresses: wanted, onEvent: onEvent)
+                    try AddressKeeper(table: table, voice: voice, addresses: wanted, onEvent: onEvent)
                 }
             if probing, takeRegardless { report.silent = keeper.probe() }
             let outcome = addMissing()

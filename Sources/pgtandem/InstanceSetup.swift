@@ -23,12 +23,13 @@ extension Configuration {
     }
 
     /// The include file for these settings: the peer is the source of WAL whenever this node is a standby.
-    func managed(_ settings: Settings) -> ManagedSettings {
+    func managed(_ settings: Settings, keeping kept: KeptSettings) -> ManagedSettings {
         let source = ManagedSettings.Peer(
             address: peer.addresses[0].description, port: postgresql.port, user: replication.user, passFile: instance.passFile,
             slot: settings.copy?.applicationName)
         return ManagedSettings(
             cluster: cluster, node: node, port: postgresql.port, ownCopy: settings.copy, peer: source,
-            synchronousStandby: settings.synchronous, slotKeepMegabytes: 16 << 10)
+            synchronousStandby: settings.synchronous, slotKeepMegabytes: 16 << 10, walLevel: kept.walLevel,
+            walSenders: kept.walSenders, replicationSlots: kept.replicationSlots)
     }
 }

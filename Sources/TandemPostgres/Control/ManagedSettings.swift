@@ -20,7 +20,7 @@ public struct ManagedSettings: Hashable, Sendable {
     public var walSenders: Int
     public var replicationSlots: Int
 
-    public enum WALLevel: String, Hashable, Sendable {
+    public enum WALLevel: String, Hashable, Codable, Sendable {
         case replica, logical
     }
 

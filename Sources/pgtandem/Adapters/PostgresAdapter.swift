@@ -13,6 +13,7 @@ final class PostgresAdapter: PostgresPort {
     private let watch: Watch
     private let log: Logger
     private let peerAddresses: [String]
+    private let kept: KeptSettings
     private let seen = LastSeen()
     private let checks = Lane(name: "settings-check")
     private let segmentSize = Mutex<Int?>(nil)
@@ -20,6 +21,7 @@ final class PostgresAdapter: PostgresPort {
     init(_ configuration: Configuration, log: Logger, onObservation: @escaping @Sendable (LocalPostgres) -> Void) throws {
         self.configuration = configuration
         self.log = log
+        kept = try KeptSettings.read(stateDirectory: configuration.stateDirectory)
         instance = Instance(configuration.instance)
         peerAddresses = configuration.peer.addresses.map(\.description)
         let box = seen
@@ -86,7 +88,7 @@ final class PostgresAdapter: PostgresPort {
     }
 
     func configure(_ settings: Settings) throws {
-        let wanted = configuration.managed(settings)
+        let wanted = configuration.managed(settings, keeping: kept)
         try instance.write(wanted)
         // Where nobody waits for it: the slot, and whether somebody else's setting counts instead of ours.
         checks.submit { [self] in check(wanted, settings.slot) }

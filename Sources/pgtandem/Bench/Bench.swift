@@ -38,7 +38,7 @@ struct Bench {
                 try floor.makeStandby()
                 try floorClients.calm(.seconds(1))
                 let (high, phases) = try measure(kind, ours, ourClients)
-                report.add(kind, floor: low, ours: high, phases: phases)
+                report.add(kind, floor: (low, Self.phases(kind, low, low.change.steps)), ours: (high, phases))
                 say("run \(run), \(kind.rawValue): floor \(low.outage.longestGap.text), ours \(high.outage.longestGap.text)")
             }
         }
@@ -56,15 +56,20 @@ struct Bench {
             } after: {
                 try pair.waitUntilWhole()
             }
-            let phases = BenchPhases(
-                ofCrash: kind == .crash, began: kind == .crash ? view.change.began : view.outage.began,
-                firstCommit: view.outage.ended,
-                old: try AgentLog(old, from: oldStart), new: try AgentLog(new, from: newStart))
+            let ends = BenchPhases.ends(old: try AgentLog(old, from: oldStart), new: try AgentLog(new, from: newStart))
+            let phases = Self.phases(kind, view, ends)
             return (view, phases)
         } catch {
             say(pair.lastWords())
             throw error
         }
+    }
+
+    private static func phases(
+        _ kind: BenchReport.Kind, _ view: ClientsView, _ ends: [(phase: BenchPhase, ended: Int64)]
+    ) -> BenchPhases {
+        let began = kind == .crash ? view.change.began : view.outage.began
+        return BenchPhases(began: began, ends: ends, firstCommit: view.outage.ended)
     }
 }
 

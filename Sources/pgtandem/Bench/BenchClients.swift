@@ -1,10 +1,14 @@
 import TandemLab
 import TandemSystem
 
-/// The moment at which the roles began to move (CLOCK_BOOTTIME, ns), and the node that is primary afterwards.
+/// The roles moved. Times are those of CLOCK_BOOTTIME in nanoseconds.
 struct ChangeOfRoles {
+    /// When it was ordered, or the fault happened.
     var began: Int64
+    /// The node that is primary afterwards.
     var primary: String
+    /// When each phase ended, where whoever did it knows; ours is told by the agents' logs.
+    var steps: [(phase: BenchPhase, ended: Int64)]
 }
 
 /// One change of roles, as clients saw it.
@@ -18,7 +22,13 @@ struct ClientsView {
 
 /// The clients that write while the roles move: the same for the floor and for ours.
 final class BenchClients {
-    static let spec = LoadSpec()
+    /// As the lab's, but for the time that an attempt to connect may take: writers that were all refused at once try again at the
+    /// same moments, so a longer one would be the grain of what is measured.
+    static let spec: LoadSpec = {
+        var spec = LoadSpec()
+        spec.connectDeadlineMilliseconds = 20
+        return spec
+    }()
     /// Everything that clients of a lab saw, for the check at the end.
     private(set) var logs: [ClientLog] = []
     private let lab: Lab

@@ -2,37 +2,59 @@ import Glibc
 import TandemLab
 import TandemSystem
 
-/// Where the time went, told by the agents' logs: milliseconds from the last acknowledged commit, or from the kill.
-struct BenchPhases {
-    /// In the order in which they follow each other; nil: its words were not found.
-    var phases: [(name: String, milliseconds: Double?)]
+/// A part of a change of roles, each up to an event that somebody has seen.
+enum BenchPhase: String, CaseIterable, Encodable {
+    case detection, ending, handover, promotion, address, client
 
-    /// What the agents say at the end of each phase. The old primary says the first ones, the new one the others.
-    private static let crash: [(name: String, words: String, isSaidByOld: Bool)] = [
-        ("detection", ": PostgreSQL has ended here: the standby takes over", true),
-        ("ending", ": PostgreSQL stopped", true),
-        ("handover", ": handed over to", true),
-        ("promotion", ": PostgreSQL promoted", false),
-        ("address", ": address taken", false),
-    ]
-    private static let switchover = Array(crash.dropFirst())
-
-    /// - Parameters:
-    ///   - began: the kill, or the last commit before a switchover (CLOCK_BOOTTIME, ns).
-    ///   - log: of the old and the new primary, what they wrote since.
-    init(ofCrash isCrash: Bool, began: Int64, firstCommit: Int64, old: AgentLog, new: AgentLog) {
-        var last: Int64? = began
-        phases = []
-        for mark in isCrash ? Self.crash : Self.switchover {
-            let log = mark.isSaidByOld ? old : new
-            let said = log.time(of: mark.words, and: mark.name == "address" ? "role=primary" : nil)
-            phases.append((mark.name, said.flatMap { said in last.map { Self.milliseconds(said - $0) } }))
-            last = said
+    /// For people: up to when it lasts.
+    var meaning: String {
+        switch self {
+        case .detection: "until the agent says that PostgreSQL has ended"
+        case .ending: "until no process of it is left"
+        case .handover: "until the old primary has no address, and has given the role away durably"
+        case .promotion: "until the other host's PostgreSQL accepts writes"
+        case .address: "until the address is there and announced"
+        case .client: "until the first commit is acknowledged"
         }
-        phases.append(("client", last.map { Self.milliseconds(firstCommit - $0) }))
     }
 
-    private static func milliseconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1_000_000 }
+    /// What the agents say at the end; the old primary says the first ones, the new one the others.
+    fileprivate var mark: (words: String, isSaidByOld: Bool)? {
+        switch self {
+        case .detection: (": PostgreSQL has ended here: the standby takes over", true)
+        case .ending: (": PostgreSQL stopped", true)
+        case .handover: (": handed over to", true)
+        case .promotion: (": PostgreSQL promoted", false)
+        case .address: (": address taken", false)
+        case .client: nil
+        }
+    }
+}
+
+/// Where the time of one change of roles went.
+struct BenchPhases {
+    /// Milliseconds from the end of the phase before; the first, from the beginning.
+    private(set) var lengths: [BenchPhase: Double] = [:]
+
+    /// - Parameters:
+    ///   - began: the kill, or the last commit before a switchover; so are all times: CLOCK_BOOTTIME, ns.
+    ///   - ends: in their order.
+    init(began: Int64, ends: [(phase: BenchPhase, ended: Int64)], firstCommit: Int64) {
+        var last = began
+        for (phase, ended) in ends + [(.client, firstCommit)] {
+            lengths[phase] = Double(ended - last) / 1_000_000
+            last = ended
+        }
+    }
+
+    /// From what both agents wrote.
+    static func ends(old: AgentLog, new: AgentLog) -> [(phase: BenchPhase, ended: Int64)] {
+        BenchPhase.allCases.compactMap { phase in
+            guard let mark = phase.mark else { return nil }
+            let time = (mark.isSaidByOld ? old : new).time(of: mark.words, and: phase == .address ? "role=primary" : nil)
+            return time.map { (phase, $0) }
+        }
+    }
 }
 
 /// What an agent logged from some moment on.

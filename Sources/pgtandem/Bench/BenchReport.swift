@@ -34,14 +34,15 @@ struct BenchReport: Encodable {
         /// Of the medians.
         var ratio: Double?
         var isWithinLimit = false
-        var phases: [Phase] = []
+        var phases = BenchPhase.allCases.map { Phase(name: $0) }
         /// Between commits after the roles had moved and until the pair was whole again.
         var longestGapLater = Figures()
     }
 
     struct Phase: Encodable {
-        var name: String
-        var milliseconds: Figures
+        var name: BenchPhase
+        var floor = Figures()
+        var ours = Figures()
     }
 
     /// Ours may be so many times the floor.
@@ -74,19 +75,17 @@ struct BenchReport: Encodable {
         case runs, writesPerSecond, writers, crash, switchover, acknowledgedCommits, lostCommits, violations
     }
 
-    mutating func add(_ kind: Kind, floor: ClientsView, ours: ClientsView, phases: BenchPhases) {
+    typealias Side = (view: ClientsView, phases: BenchPhases)
+
+    mutating func add(_ kind: Kind, floor: Side, ours: Side) {
         var measured = kind == .crash ? crash : switchover
-        measured.floor.values.append(Self.milliseconds(floor.outage.longestGap))
-        measured.ours.values.append(Self.milliseconds(ours.outage.longestGap))
-        measured.longestGapLater.values.append(Self.milliseconds(ours.longestLater))
-        for phase in phases.phases {
-            if !measured.phases.contains(where: { $0.name == phase.name }) {
-                measured.phases.append(Phase(name: phase.name, milliseconds: Figures()))
-            }
-            guard let time = phase.milliseconds, let index = measured.phases.firstIndex(where: { $0.name == phase.name }) else {
-                continue
-            }
-            measured.phases[index].milliseconds.values.append(time)
+        measured.floor.values.append(Self.milliseconds(floor.view.outage.longestGap))
+        measured.ours.values.append(Self.milliseconds(ours.view.outage.longestGap))
+        measured.longestGapLater.values.append(Self.milliseconds(ours.view.longestLater))
+        for index in measured.phases.indices {
+            let name = measured.phases[index].name
+            measured.phases[index].floor.values += floor.phases.lengths[name].map { [$0] } ?? []
+            measured.phases[index].ours.values += ours.phases.lengths[name].map { [$0] } ?? []
         }
         if let low = measured.floor.median, let high = measured.ours.median, low > 0 {
             measured.ratio = high / low
@@ -111,22 +110,22 @@ struct BenchReport: Encodable {
             lines.append(row("\(kind.rawValue), pgtandem", measured.ours, ratio + (measured.isWithinLimit ? "" : "  TOO LONG")))
         }
         for (kind, measured) in [(Kind.crash, crash), (Kind.switchover, switchover)] {
-            lines += ["", "Where a \(kind.rawValue) by pgtandem spends its time (ms):", ""]
-            lines += measured.phases.map { row($0.name, $0.milliseconds, Self.meaning[$0.name] ?? "") }
-            lines.append(row("longest gap later", measured.longestGapLater, "between commits until the pair is whole again"))
+            lines += [
+                "",
+                Self.row(["Parts of a \(kind.rawValue)", "floor", "pgtandem", "max", "medians, and pgtandem's longest (ms)"]),
+            ]
+            lines += measured.phases.filter { $0.ours.median != nil }.map { phase in
+                let numbers = [phase.floor.median, phase.ours.median, phase.ours.values.max()].map { $0.map(Self.tenths) ?? "-" }
+                return Self.row([phase.name.rawValue] + numbers + [phase.name.meaning])
+            }
+            let later = [measured.longestGapLater.median, measured.longestGapLater.values.max()].map {
+                $0.map(Self.tenths) ?? "-"
+            }
+            lines.append(Self.row(["later", "-"] + later + ["longest gap between commits until the pair is whole again"]))
         }
         lines += ["", "\(acknowledgedCommits) commits acknowledged by pgtandem's pair, \(lostCommits) lost"]
         return (lines + violations).joined(separator: "\n")
     }
-
-    private static let meaning = [
-        "detection": "until the agent says that PostgreSQL has ended",
-        "ending": "until no process of it is left",
-        "handover": "until the role is given away, durably",
-        "promotion": "until the other host's PostgreSQL accepts writes",
-        "address": "until the address is there and announced",
-        "client": "until the first commit is acknowledged",
-    ]
 
     private func row(_ name: String, _ figures: Figures, _ remark: String = "") -> String {
         let numbers = [figures.median, figures.values.min(), figures.values.max()].map { $0.map(Self.tenths) ?? "-" }

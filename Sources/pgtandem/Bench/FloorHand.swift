@@ -120,14 +120,17 @@ final class FloorReach {
     }
 
     /// Returns when all steps are done.
-    func perform(_ steps: [String]) throws {
+    /// - Returns: when each of them was (CLOCK_BOOTTIME, ns).
+    @discardableResult
+    func perform(_ steps: [String]) throws -> [Int64] {
         Terminal.write(output.number, steps.map { $0 + "\n" }.joined())
-        for step in steps {
+        return try steps.map { step in
             let answer = try lines.next(upTo: .seconds(30))
             guard answer == "ok" else {
-                throw CommandFailure.failed(
-                    "the floor's script could not \(step) on \(host.name): \(answer ?? "no answer within 30 s")")
+                let happened = answer ?? "no answer within 30 s"
+                throw CommandFailure.failed("the floor's script could not \(step) on \(host.name): \(happened)")
             }
+            return SystemClock.now()
         }
     }
 }

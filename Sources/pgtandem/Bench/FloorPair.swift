@@ -49,7 +49,6 @@ final class FloorPair {
     }
 
     /// Its processes are killed; told so, the script promotes the standby and moves the address.
-    /// - Returns: when it happened (CLOCK_BOOTTIME, ns), and who is primary now.
     func crash() throws -> ChangeOfRoles { try change(ending: "kill") }
 
     func switchover() throws -> ChangeOfRoles { try change(ending: "stop") }
@@ -57,10 +56,13 @@ final class FloorPair {
     private func change(ending: String) throws -> ChangeOfRoles {
         let (old, new) = (try reach(primary), try reach(standby))
         let began = SystemClock.now()
-        try old.perform([ending, "drop \(Lab.primaryAddress)"])
-        try new.perform(["promote", "take \(Lab.primaryAddress)"])
+        let ended = try old.perform([ending, "drop \(Lab.primaryAddress)"])
+        let opened = try new.perform(["promote", "take \(Lab.primaryAddress)"])
         (primary, standby) = (standby, primary)
-        return ChangeOfRoles(began: began, primary: primary.name)
+        let steps: [(BenchPhase, Int64)] = [
+            (.ending, ended[0]), (.handover, ended[1]), (.promotion, opened[0]), (.address, opened[1]),
+        ]
+        return ChangeOfRoles(began: began, primary: primary.name, steps: steps)
     }
 
     /// The old primary becomes a standby again, from a new copy.

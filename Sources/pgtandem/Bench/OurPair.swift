@@ -42,7 +42,7 @@ final class OurPair {
 
     private func changed(since began: Int64) -> ChangeOfRoles {
         (primary, standby) = (standby, primary)
-        return ChangeOfRoles(began: began, primary: primary.name)
+        return ChangeOfRoles(began: began, primary: primary.name, steps: [])
     }
 
     /// One primary, one standby, each with its address, and a bond that allows a failover.

@@ -71,7 +71,7 @@ struct InitWork {
         let instance = Instance(settings)
         let copy = try mark(ledger)
         let wasRunning = try instance.postmaster() != nil
-        let wanted = managed(ledger, copy)
+        let wanted = try managed(ledger, copy)
         try prepareFiles(instance, wanted)
         for line in try OtherStarters(settings).disable() { Terminal.say(line) }
         // From here on as PostgreSQL's user: the server lets that one in through its socket (`peer`), and nothing more needs root.
@@ -152,9 +152,12 @@ struct InitWork {
 
     /// A pair that exists keeps waiting for its standby: to empty `synchronous_standby_names` under `paired` would acknowledge
     /// commits that the standby does not have (4.1).
-    private func managed(_ ledger: Ledger?, _ copy: CopyID) -> ManagedSettings {
+    private func managed(_ ledger: Ledger?, _ copy: CopyID) throws -> ManagedSettings {
+        try KeptSettings.ensure(settings)
         let waitsFor = configuration.replication.mode == .synchronous ? ledger?.standbyCopy : nil
-        return configuration.managed(Settings(copy: copy, synchronous: waitsFor, slot: nil))
+        return configuration.managed(
+            Settings(copy: copy, synchronous: waitsFor, slot: nil),
+            keeping: try KeptSettings.read(stateDirectory: configuration.stateDirectory))
     }
 
     private func prepareFiles(_ instance: Instance, _ wanted: ManagedSettings) throws {

@@ -127,7 +127,9 @@ struct JoinWork {
 
     private func prepare(_ copy: CopyID) throws {
         let instance = Instance(settings)
-        _ = try instance.configure(configuration.managed(Settings(copy: copy, synchronous: nil, slot: nil)))
+        try KeptSettings.ensure(settings)
+        let kept = try KeptSettings.read(stateDirectory: configuration.stateDirectory)
+        _ = try instance.configure(configuration.managed(Settings(copy: copy, synchronous: nil, slot: nil), keeping: kept))
         try ConfigInclude.ensure(settings)
         try configuration.hbaBlock.ensure(settings)
         try instance.writeStandbySignal()
