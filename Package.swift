@@ -93,12 +93,14 @@ let package = Package(
             name: "TandemNetworkTests",
             dependencies: nio + certificates + ["TandemNetwork", "TandemSystem"],
             swiftSettings: strict),
-        .testTarget(name: "TandemConfigurationTests", dependencies: ["TandemConfiguration", "TandemCore"], swiftSettings: strict),
+        .testTarget(
+            name: "TandemConfigurationTests", dependencies: ["TandemConfiguration", "TandemCore"], swiftSettings: strict),
         .testTarget(
             name: "TandemRuntimeTests", dependencies: ["TandemRuntime", "TandemCore", "TandemWire", "TandemSystem"],
             swiftSettings: strict),
         .testTarget(name: "TandemLabTests", dependencies: ["TandemLab", "TandemSystem", "pgtandem"], swiftSettings: strict),
-        .testTarget(name: "LabTests", dependencies: ["TandemLab", "TandemSystem", "TandemWire", "pgtandem"], swiftSettings: strict),
+        .testTarget(
+            name: "LabTests", dependencies: ["TandemLab", "TandemSystem", "TandemWire", "pgtandem"], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

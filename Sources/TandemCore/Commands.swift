@@ -46,7 +46,9 @@ extension Node {
 
     /// 4.3 and 4.1, arbiter `manual`: a person vouches that the other host is off and stays off.
     private mutating func failover(_ id: RequestID, at now: Instant) {
-        guard writing == nil, request == nil else { return refuse(id, [.busy("another change is under way: look at `pgtandem status`")]) }
+        guard writing == nil, request == nil else {
+            return refuse(id, [.busy("another change is under way: look at `pgtandem status`")])
+        }
         switch state {
         case .standby:
             if case .no(let refusals) = mayPromoteByWord(at: now) { return refuse(id, refusals) }
@@ -87,7 +89,12 @@ extension Node {
         guard case .primary(let primary) = state, let ledger else { return refuse(id, [.notPrimary(role)]) }
         guard ledger.bond == .sole, primary.pairing == .idle, writing == nil, joining == nil else {
             return refuse(
-                id, [.busy("the other host is a standby already: stop its agent first (`systemctl stop pgtandem` there), then join again")])
+                id,
+                [
+                    .busy(
+                        "the other host is a standby already: stop its agent first (`systemctl stop pgtandem` there), then join again"
+                    )
+                ])
         }
         let next = ledger.sole()
         joining = Joining(id: id, copy: copy, ledger: next)

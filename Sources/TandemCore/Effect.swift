@@ -31,9 +31,12 @@ public enum Effect: Hashable, Sendable {
     case notice(Notice)
     case exit
 
-    public enum StartMode: String, Hashable, Sendable {
+    public enum StartMode: Hashable, Sendable {
         /// With `standby.signal`: recovers and serves reads, whatever it was.
         case standby
+        /// The same, for the standby of a node that was promoted exactly where this instance's WAL ends (4.4): what a crash left
+        /// torn behind that end is in its way, and is taken out of it.
+        case follower(fork: LSN)
         /// Direct; only with authority held without a break (5.1).
         case primary
     }

@@ -16,10 +16,14 @@ extension Node {
         peer.heardAt = now
         if let number = heartbeat.acknowledged, number <= heartbeats { peer.acknowledged = number }
         // An agent that has only just started, or gives the role away, has no order to give: the last one stands (7).
-        if heartbeat.report.role == .primary || heartbeat.report.role == .primaryStandby || heartbeat.report.standbyAddressHolder != nil {
+        if heartbeat.report.role == .primary || heartbeat.report.role == .primaryStandby
+            || heartbeat.report.standbyAddressHolder != nil
+        {
             peer.standbyAddressOrder = heartbeat.report.standbyAddressHolder
         }
-        if case .switchoverRefused(let refused, _) = refusedThere, heartbeat.ask != .switchover(request: refused) { refusedThere = nil }
+        if case .switchoverRefused(let refused, _) = refusedThere, heartbeat.ask != .switchover(request: refused) {
+            refusedThere = nil
+        }
         if heartbeat.report.postgres.isOpen, let flushed = heartbeat.report.postgres.flushed {
             freshness.primaryWas(at: flushed, now)
         }

@@ -24,6 +24,8 @@ public struct Node: Sendable {
     var freshness = Freshness()
     var request: PendingRequest?
     var joining: Joining?
+    /// Where the other node was promoted when this one handed over: its WAL ends there.
+    var follows: LSN?
     /// The copy that joined last and is not paired yet: its slot keeps the WAL that it will ask for.
     var joined: CopyID?
     /// The peer's switchover request that was looked at last, and the answer if it was no.
@@ -229,7 +231,9 @@ public struct Node: Sendable {
 
     /// The boot rule of 4.3 rests on this: that the peer was heard, in this boot, to agree with the ledger here.
     mutating func notePeerHeard(at now: Instant) {
-        guard peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now) else { return }
+        guard peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now) else {
+            return
+        }
         peerHeardIn = boot
         if writing == nil { effects.append(.writeLedger(ledger, peerHeardIn: boot)) }
     }

@@ -41,7 +41,8 @@ extension Node {
     }
 
     private func compose(at now: Instant) -> Heartbeat {
-        var report = PeerReport(role: role, boot: boot, postgres: postgres ?? LocalPostgres(condition: .unusable("not looked at yet")))
+        var report = PeerReport(
+            role: role, boot: boot, postgres: postgres ?? LocalPostgres(condition: .unusable("not looked at yet")))
         report.dataAge = dataAge(at: now)
         report.holdsPrimaryAddress = held.primary != .none
         report.holdsStandbyAddress = held.standby != .none || addresses.standby != nil
@@ -49,7 +50,8 @@ extension Node {
         if case .stopping = state { report.isLeaving = true }
         if isLeaving, case .standby = state { report.isLeaving = true }
         if case .standby = state { report.refusals = eligibility(at: now).map(\.note) }
-        return Heartbeat(number: 0, ledger: ledger, report: report, acknowledged: acknowledgement, ask: ask, answer: answer(at: now))
+        return Heartbeat(
+            number: 0, ledger: ledger, report: report, acknowledged: acknowledgement, ask: ask, answer: answer(at: now))
     }
 
     /// 7: the standby may take the address only when it is free here.

@@ -93,7 +93,8 @@ public enum Refusal: Hashable, Sendable {
         case .peerLeaving: "the other host's agent is stopping"
         case .notToldPairedSinceBoot:
             "this host has booted since the other one last said that they are paired: it may have gone on alone since"
-        case .otherSystem(let here, let there): "the hosts hold different databases: system identifier \(here) here, \(there) there"
+        case .otherSystem(let here, let there):
+            "the hosts hold different databases: system identifier \(here) here, \(there) there"
         case .otherVersion(let here, let there): "PostgreSQL \(here) here, \(there) there: a pair needs one major version"
         case .busy(let what): what
         case .contradiction(let mine, let theirs):

@@ -44,7 +44,9 @@ public final class ControlServer: Sendable {
                 do {
                     try OwnThread.start("command") { [self] in
                         defer { open.withLock { $0 -= 1 } }
-                        do { try serve(connection) } catch { log.debug("a command's connection ended", metadata: ["reason": "\(error)"]) }
+                        do { try serve(connection) } catch {
+                            log.debug("a command's connection ended", metadata: ["reason": "\(error)"])
+                        }
                     }
                 } catch {
                     open.withLock { $0 -= 1 }
@@ -73,7 +75,9 @@ public final class ControlServer: Sendable {
             try relay(.failover, connection)
         default:
             var answer = ControlAnswer()
-            answer.reasons = [NoteDocument(RefusalNote(code: "unknown", text: "the agent does not know the command `\(request.command)`"))]
+            answer.reasons = [
+                NoteDocument(RefusalNote(code: "unknown", text: "the agent does not know the command `\(request.command)`"))
+            ]
             try write(answer, connection)
         }
     }

@@ -34,22 +34,39 @@ struct Interpreter: Sendable {
         switch effect {
         case .writeLedger(let new, let peerHeardIn): write(new, peerHeardIn)
         case .send(let heartbeat, let header): link.send(2, encode(heartbeat, header))
-        case .start(let mode, let id): control(id, "start PostgreSQL") { try postgres.start(mode); return .done }
-        case .stop(let mode, let id): control(id, "stop PostgreSQL") { try postgres.stop(mode); return .done }
+        case .start(let mode, let id):
+            control(id, "start PostgreSQL") {
+                try postgres.start(mode); return .done
+            }
+        case .stop(let mode, let id):
+            control(id, "stop PostgreSQL") {
+                try postgres.stop(mode); return .done
+            }
         case .promote(let id):
             control(id, "promote PostgreSQL") {
                 let (timeline, fork) = try postgres.promote()
                 return .promoted(timeline: timeline, fork: fork)
             }
         case .configure(let settings, let id):
-            run(on: lanes.settings, id, "write the settings") { try postgres.configure(settings); return .done }
-        case .findEndOfWAL(let start, let id): control(id, "find the end of WAL") { .position(try postgres.findEndOfWAL(from: start)) }
-        case .receiveWAL(let end, let id): control(id, "receive the rest of the WAL") { try tail.receive(upTo: end); return .done }
+            run(on: lanes.settings, id, "write the settings") {
+                try postgres.configure(settings); return .done
+            }
+        case .findEndOfWAL(let start, let id):
+            control(id, "find the end of WAL") { .position(try postgres.findEndOfWAL(from: start)) }
+        case .receiveWAL(let end, let id):
+            control(id, "receive the rest of the WAL") {
+                try tail.receive(upTo: end); return .done
+            }
         case .confirmSynchronous(let copy, let id):
             run(on: lanes.confirm, id, "confirm synchronous replication") { .position(try postgres.confirmSynchronous(copy)) }
         case .confirmPosition(let copy, let id):
-            run(on: lanes.confirm, id, "confirm the standby's position") { try postgres.confirmPosition(copy); return .done }
-        case .checkpoint(let id): run(on: lanes.confirm, id, "checkpoint") { try postgres.checkpoint(); return .done }
+            run(on: lanes.confirm, id, "confirm the standby's position") {
+                try postgres.confirmPosition(copy); return .done
+            }
+        case .checkpoint(let id):
+            run(on: lanes.confirm, id, "checkpoint") {
+                try postgres.checkpoint(); return .done
+            }
         case .claimAddress(let role, let regardless, let id):
             address(role, id, "take the \(role.rawValue) address") { try addresses.claim(role, regardless: regardless) }
         case .releaseAddress(let role, let id):
@@ -92,7 +109,9 @@ struct Interpreter: Sendable {
     private func address(_ role: AddressRole, _ id: OperationID, _ what: String, _ work: @escaping @Sendable () throws -> Void) {
         let lane = role == .primary ? lanes.primaryAddress : lanes.standbyAddress
         lane.submit {
-            let outcome = result(what) { try work(); return .done }
+            let outcome = result(what) {
+                try work(); return .done
+            }
             attempt("list the addresses") { post(.addresses(try addresses.held())) }
             post(.completed(id, outcome))
         }

@@ -19,7 +19,8 @@ public struct LedgerFile: LedgerPort {
 
     public func write(_ ledger: Ledger, peerHeardIn: BootID?) throws {
         let body = String(
-            decoding: try JSON.encode(Content(ledger: LedgerDocument(ledger), peer_heard_in_boot: peerHeardIn?.text)), as: UTF8.self)
+            decoding: try JSON.encode(Content(ledger: LedgerDocument(ledger), peer_heard_in_boot: peerHeardIn?.text)),
+            as: UTF8.self)
         let text = "\(Self.heading)\n\(body)\n\(Self.checksum(body))\n"
         try DurableFile.write(Array(text.utf8), to: path, mode: 0o600)
     }

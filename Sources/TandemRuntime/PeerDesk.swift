@@ -49,11 +49,15 @@ public final class PeerDesk: Sendable {
             return .refuse("\(error)")
         }
         guard !Set(hello.versions).isDisjoint(with: HelloDocument.spoken) else {
-            return .refuse("it speaks versions \(hello.versions) of the link, this agent \(HelloDocument.spoken): upgrade the older one")
+            return .refuse(
+                "it speaks versions \(hello.versions) of the link, this agent \(HelloDocument.spoken): upgrade the older one")
         }
-        guard hello.cluster == own.cluster else { return .refuse("it belongs to the cluster `\(hello.cluster)`, not to `\(own.cluster)`") }
+        guard hello.cluster == own.cluster else {
+            return .refuse("it belongs to the cluster `\(hello.cluster)`, not to `\(own.cluster)`")
+        }
         guard hello.node == peer.text else {
-            return .refuse("it calls itself `\(hello.node)`; the other node here is `\(peer)`: is `node:` the same in both files?")
+            return .refuse(
+                "it calls itself `\(hello.node)`; the other node here is `\(peer)`: is `node:` the same in both files?")
         }
         if hello.session == 0 { return .client }
         agent.post(.hello(session: SessionID(hello.session)))
@@ -99,7 +103,8 @@ public final class PeerDesk: Sendable {
         }
         guard node.role == .primary || node.role == .primaryStandby else {
             return refuse(
-                "the agent there is not primary now (role \(node.role.rawValue), \(node.state.name))", code: JoinAnswerDocument.notPrimary)
+                "the agent there is not primary now (role \(node.role.rawValue), \(node.state.name))",
+                code: JoinAnswerDocument.notPrimary)
         }
         switch (request.step, request.copy.flatMap { CopyID($0) }) {
         case ("facts", let copy?):

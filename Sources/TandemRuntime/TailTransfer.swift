@@ -38,7 +38,8 @@ public final class TailTransfer: Sendable {
                 try fetch(here.timeline, from: here.position, upTo: end)
                 let reached = try postgres.findEndOfWAL(from: here.replayed)
                 guard reached >= end else {
-                    throw TailError(text: "WAL up to \(end) is needed, and what the other host sent is valid up to \(reached) only")
+                    throw TailError(
+                        text: "WAL up to \(end) is needed, and what the other host sent is valid up to \(reached) only")
                 }
                 return
             }
@@ -51,7 +52,9 @@ public final class TailTransfer: Sendable {
         while position < end {
             let count = min(Self.chunk, Int(end.bytes - position.bytes))
             let bytes = try ask(timeline, position, count)
-            guard !bytes.isEmpty, bytes.count <= count else { throw TailError(text: "the other host sent \(bytes.count) bytes of \(count)") }
+            guard !bytes.isEmpty, bytes.count <= count else {
+                throw TailError(text: "the other host sent \(bytes.count) bytes of \(count)")
+            }
             try postgres.writeWAL(timeline, bytes, at: position)
             position = LSN(position.bytes + UInt64(bytes.count))
         }

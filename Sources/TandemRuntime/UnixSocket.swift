@@ -9,7 +9,8 @@ enum UnixSocket {
         let descriptor = try make()
         let bound = try withAddress(path) { bind(descriptor.number, $0, $1) }
         guard bound == 0 else {
-            throw UnixSocketError(text: "cannot listen on \(path): \(errorText()); does its folder exist, and may the agent write there?")
+            throw UnixSocketError(
+                text: "cannot listen on \(path): \(errorText()); does its folder exist, and may the agent write there?")
         }
         guard chmod(path, 0o660) == 0, Glibc.listen(descriptor.number, 16) == 0 else {
             throw UnixSocketError(text: "cannot listen on \(path): \(errorText())")
@@ -24,7 +25,8 @@ enum UnixSocket {
         let code = errno
         switch code {
         case ENOENT, ECONNREFUSED:
-            throw UnixSocketError(text: "no agent answers on \(path): is it running? (`systemctl status pgtandem`, or `pgtandem run`)")
+            throw UnixSocketError(
+                text: "no agent answers on \(path): is it running? (`systemctl status pgtandem`, or `pgtandem run`)")
         case EACCES:
             throw UnixSocketError(text: "\(path) may not be opened by this user: run the command as root or as the agent's user")
         default:

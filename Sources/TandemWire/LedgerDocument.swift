@@ -40,7 +40,9 @@ public struct LedgerDocument: Codable, Hashable, Sendable {
             guard let copy = CopyID(text) else { throw WireError("`\(text)` is no copy id") }
             standbyCopy = copy
         }
-        guard (bond == .paired) == (standbyCopy != nil) else { throw WireError("a \(bond.rawValue) ledger with a wrong number of copies") }
+        guard (bond == .paired) == (standbyCopy != nil) else {
+            throw WireError("a \(bond.rawValue) ledger with a wrong number of copies")
+        }
         var end: LSN?
         if let text = handover_end {
             guard let lsn = LSN(text) else { throw WireError("`\(text)` is no WAL position") }

@@ -27,7 +27,8 @@ public struct HelloDocument: Codable, Sendable {
     public static let spoken = [1]
 
     public init(
-        program: String, cluster: String, node: String, session: UInt64, boot: String, digest: String, configuration: [String: String]
+        program: String, cluster: String, node: String, session: UInt64, boot: String, digest: String,
+        configuration: [String: String]
     ) {
         versions = Self.spoken
         self.program = program
@@ -88,7 +89,8 @@ public struct JoinAnswerDocument: Codable, Sendable {
 public enum JSON {
     public static func encode(_ document: some Encodable, pretty: Bool = false) throws -> [UInt8] {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = pretty ? [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes]
+        encoder.outputFormatting =
+            pretty ? [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes]
         return [UInt8](try encoder.encode(document))
     }
 

@@ -70,7 +70,8 @@ public struct StatusDocument: Codable, Sendable {
         let position = postgres?.isOpen == true ? postgres?.flushed : postgres?.replayed
         lsn = position?.description
         self.addresses =
-            (node.held.primary == .all ? addresses[.primary] ?? [] : []) + (node.held.standby == .all ? addresses[.standby] ?? [] : [])
+            (node.held.primary == .all ? addresses[.primary] ?? [] : [])
+            + (node.held.standby == .all ? addresses[.standby] ?? [] : [])
         let document = postgres.map(PostgresDocument.init)
         postgresql = Postgres(
             running: postgres?.isRunning ?? false, version: postgres?.majorVersion,
@@ -86,7 +87,8 @@ public struct StatusDocument: Codable, Sendable {
         peer = Peer(
             node: policy.peer.text, reachable: heard, role: heard ? report?.role.rawValue : nil, state: nil,
             last_heard_ms: node.peer.silence(at: now)?.milliseconds,
-            lsn: heard ? (report?.postgres.isOpen == true ? report?.postgres.flushed : report?.postgres.replayed)?.description : nil,
+            lsn: heard
+                ? (report?.postgres.isOpen == true ? report?.postgres.flushed : report?.postgres.replayed)?.description : nil,
             lag_bytes: theirLag,
             addresses: heard
                 ? (report?.holdsPrimaryAddress == true ? addresses[.primary] ?? [] : [])

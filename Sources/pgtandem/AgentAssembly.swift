@@ -40,7 +40,10 @@ struct AgentAssembly {
         let session = SessionID(Random.word() >> 1 | 1)
         log.info(
             "agent starts",
-            metadata: ["version": "\(Version.text)", "session": "\(session)", "ledger": "\(found.map { $0.ledger.description } ?? "none")"])
+            metadata: [
+                "version": "\(Version.text)", "session": "\(session)",
+                "ledger": "\(found.map { $0.ledger.description } ?? "none")",
+            ])
 
         let agent = try Agent(policy: configuration.policy, log: log)
         let addresses = try AddressAdapter(configuration, log: log)
@@ -49,7 +52,8 @@ struct AgentAssembly {
         let tail = try TailTransfer(postgres: postgres, link: link)
         let configuration = self.configuration
         let desk = PeerDesk(
-            agent: agent, tail: tail, join: JoinAdapter(configuration, postgres), own: hello(session, boot), peer: configuration.peer.name,
+            agent: agent, tail: tail, join: JoinAdapter(configuration, postgres), own: hello(session, boot),
+            peer: configuration.peer.name,
             log: log
         ) { theirs in Configuration.differingKeys(configuration.clusterWideValues(), theirs) }
 
@@ -86,7 +90,8 @@ struct AgentAssembly {
 
     private func hello(_ session: SessionID, _ boot: BootID) -> HelloDocument {
         HelloDocument(
-            program: Version.text, cluster: configuration.cluster, node: configuration.node.text, session: session.number, boot: boot.text,
+            program: Version.text, cluster: configuration.cluster, node: configuration.node.text, session: session.number,
+            boot: boot.text,
             digest: configuration.clusterWideDigest(), configuration: configuration.clusterWideValues())
     }
 

@@ -36,7 +36,8 @@ struct LineLog: LogHandler {
     }
 
     private static func quoted(_ text: String) -> String {
-        text.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) ? "\"\(text.split(separator: "\n").joined(separator: " | "))\"" : text
+        text.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" })
+            ? "\"\(text.split(separator: "\n").joined(separator: " | "))\"" : text
     }
 
     /// RFC 3339, UTC, milliseconds.

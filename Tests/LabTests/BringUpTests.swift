@@ -17,7 +17,9 @@ extension OnHosts {
                     _ = try postgres.query("create table before_us as select 42 as answer")
                 }
             ) { pair in
-                #expect(try LabPostgres.query("select answer from before_us", on: pair.b) == ["42"], "what was there is on the standby")
+                #expect(
+                    try LabPostgres.query("select answer from before_us", on: pair.b) == ["42"],
+                    "what was there is on the standby")
                 #expect(try pair.status(pair.a).addresses.contains(Lab.primaryAddress6))
                 #expect(try pair.status(pair.b).addresses.contains(Lab.standbyAddress6))
                 try pair.script.command(on: pair.a, ["switchover"])
@@ -48,7 +50,8 @@ extension OnHosts {
             try PairOnHosts.story { pair in
                 for process in pair.a.processes() where process.title.contains("postgres") || process.title.hasSuffix(" run") {
                     let status = String(decoding: try DurableFile.read("/proc/\(process.pid)/status") ?? [], as: UTF8.self)
-                    let effective = status.split(separator: "\n").first { $0.hasPrefix("CapEff") }?.split(separator: "\t").last ?? ""
+                    let effective =
+                        status.split(separator: "\n").first { $0.hasPrefix("CapEff") }?.split(separator: "\t").last ?? ""
                     // CAP_NET_ADMIN is bit 12, CAP_NET_RAW bit 13.
                     let expected: UInt64 = process.title.hasSuffix(" run") ? 0x3000 : 0
                     #expect(UInt64(effective, radix: 16) == expected, "\(process.title): \(effective)")

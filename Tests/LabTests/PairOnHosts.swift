@@ -116,7 +116,8 @@ final class PairOnHosts {
 
     private func lastWords() -> String {
         lab.hosts.map { host in
-            let log = FileManager.default.contents(atPath: host.serviceLogPath).map { String(decoding: $0, as: UTF8.self) } ?? "no log"
+            let log =
+                FileManager.default.contents(atPath: host.serviceLogPath).map { String(decoding: $0, as: UTF8.self) } ?? "no log"
             return "--- agent on \(host.name):\n" + log.split(separator: "\n").suffix(40).joined(separator: "\n")
         }.joined(separator: "\n")
     }

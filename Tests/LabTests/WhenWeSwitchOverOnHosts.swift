@@ -126,7 +126,9 @@ extension OnHosts {
                     ["/bin/sh", "-c", "for i in $(seq 1 120); do psql -q -d postgres -c 'select pg_sleep(8)' & done; wait"],
                     user: "postgres", outputPath: pair.lab.folder + "/hog.out")
                 try pair.wait("clients are turned away") {
-                    let answer = try pair.a.run(["psql", "-h", "/run/postgresql", "-d", "postgres", "-Atc", "select 1"], user: "postgres", deadline: .seconds(5))
+                    let answer = try pair.a.run(
+                        ["psql", "-h", "/run/postgresql", "-d", "postgres", "-Atc", "select 1"], user: "postgres",
+                        deadline: .seconds(5))
                     return answer.errors.contains("too many clients") || answer.errors.contains("remaining connection slots")
                 }
                 for _ in 0..<10 {
@@ -155,7 +157,9 @@ extension OnHosts {
         @Test func anAddressAddedByHandGoes() throws {
             try PairOnHosts.story { pair in
                 try pair.b.demand(["ip", "address", "add", Lab.primaryAddress + "/32", "dev", "eth0"])
-                try pair.wait("it is gone") { try !pair.b.demand(["ip", "address", "show", "dev", "eth0"]).contains(Lab.primaryAddress + "/") }
+                try pair.wait("it is gone") {
+                    try !pair.b.demand(["ip", "address", "show", "dev", "eth0"]).contains(Lab.primaryAddress + "/")
+                }
                 try pair.waitUntilWhole(primary: "a")
             }
         }

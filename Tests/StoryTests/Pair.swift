@@ -70,7 +70,8 @@ final class Pair {
     /// Both directories exist, A is primary alone by its ledger, B has joined.
     func founded() -> Pair {
         let ledger = Ledger(
-            cluster: "orders", term: Term(2), step: 1, primary: "a", bond: .sole, primaryCopy: a.copy, standbyCopy: nil, arbiter: .manual)
+            cluster: "orders", term: Term(2), step: 1, primary: "a", bond: .sole, primaryCopy: a.copy, standbyCopy: nil,
+            arbiter: .manual)
         a.ledger = ledger
         b.ledger = ledger
         return self
@@ -84,7 +85,8 @@ final class Pair {
         let session = SessionID(host.session * 2 + (host === a ? 0 : 1))
         feed(
             host,
-            .started(.init(session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn)))
+            .started(
+                .init(session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn)))
         feed(host, .addresses(host.held))
         observe(host)
         greet(host)
@@ -92,7 +94,8 @@ final class Pair {
     }
 
     private func greet(_ host: Host) {
-        for (from, to) in [(host, other(host)), (other(host), host)] where from.agentRuns && to.agentRuns && !cut.contains("\(from.name)>\(to.name)") {
+        for (from, to) in [(host, other(host)), (other(host), host)]
+        where from.agentRuns && to.agentRuns && !cut.contains("\(from.name)>\(to.name)") {
             later(.milliseconds(1), .event(to.name.text, session: to.session, .hello(session: from.node.session)))
         }
     }
@@ -205,7 +208,8 @@ final class Pair {
     }
 
     func streams(from source: Host, to sink: Host) -> Bool {
-        source.isUp && sink.isUp && source.postgres == .running(isInRecovery: false) && sink.postgres == .running(isInRecovery: true)
+        source.isUp && sink.isUp && source.postgres == .running(isInRecovery: false)
+            && sink.postgres == .running(isInRecovery: true)
             && !cut.contains("\(source.name)>\(sink.name)") && !cut.contains("\(sink.name)>\(source.name)")
             && isPrefix(sink.wal, of: source.wal) && source.timeline >= sink.timeline
     }
@@ -239,7 +243,11 @@ final class Pair {
     private func write() {
         for host in hosts where host.isUp && host.held.primary == .all && host.postgres == .running(isInRecovery: false) {
             host.wal.append(nextCommit)
-            if host.settings.synchronous == nil { acknowledged.append(nextCommit) } else { waiting.append((nextCommit, host.name.text)) }
+            if host.settings.synchronous == nil {
+                acknowledged.append(nextCommit)
+            } else {
+                waiting.append((nextCommit, host.name.text))
+            }
             nextCommit += 1
         }
     }
@@ -259,7 +267,9 @@ final class Pair {
             let here = Set(isNew ? host.wal[...] : host.wal.suffix(1000))
             let asked = isNew ? acknowledged[...] : acknowledged[checked.count...]
             checked = (host.name.text, acknowledged.count)
-            if let lost = asked.first(where: { !here.contains($0) }) { violations.append("S3: \(host.name) lacks commit \(lost)") }
+            if let lost = asked.first(where: { !here.contains($0) }) {
+                violations.append("S3: \(host.name) lacks commit \(lost)")
+            }
         }
     }
 
@@ -267,7 +277,9 @@ final class Pair {
         guard host.agentRuns else { return }
         let before = host.node.state
         let effects = host.node.step(event, at: now)
-        if host.node.state.name != before.name { transcript.append("\(now.nanoseconds / 1_000_000) \(host.name): \(host.node.state.name)") }
+        if host.node.state.name != before.name {
+            transcript.append("\(now.nanoseconds / 1_000_000) \(host.name): \(host.node.state.name)")
+        }
         for effect in effects { order(host, effect) }
     }
 
@@ -292,7 +304,10 @@ final class Pair {
         case .exit:
             host.exited = true
             host.agentRuns = false
-        default: later(host.delays[String("\(effect)".prefix { $0 != "(" })] ?? delay, .effect(host.name.text, session: host.session, effect))
+        default:
+            later(
+                host.delays[String("\(effect)".prefix { $0 != "(" })] ?? delay,
+                .effect(host.name.text, session: host.session, effect))
         }
     }
 
@@ -318,7 +333,7 @@ final class Pair {
         case .send(let heartbeat, let header):
             if !cut.contains("\(host.name)>\(peer.name)"), peer.isUp { feed(peer, .heartbeat(heartbeat, header)) }
         case .start(let mode, let id):
-            if host.postgres == .stopped { host.postgres = .running(isInRecovery: mode == .standby) }
+            if host.postgres == .stopped { host.postgres = .running(isInRecovery: mode != .primary) }
             done(id)
         case .stop(_, let id):
             host.postgres = .stopped
@@ -335,7 +350,10 @@ final class Pair {
             host.settings = settings
             done(id)
         case .confirmSynchronous(let copy, let id):
-            done(id, host.settings.synchronous == copy && streams(from: host, to: peer) ? .position(host.end) : .failed("not synchronous"))
+            done(
+                id,
+                host.settings.synchronous == copy && streams(from: host, to: peer)
+                    ? .position(host.end) : .failed("not synchronous"))
         case .confirmPosition(_, let id):
             done(id, streams(from: host, to: peer) && peer.wal == host.wal ? .done : .failed("not confirmed"))
         case .checkpoint(let id): done(id)
@@ -369,26 +387,5 @@ final class Pair {
             id
         case .writeLedger, .send, .recordLineage, .answer, .notice, .exit: nil
         }
-    }
-}
-
-extension Pair {
-    /// L1: one primary, one standby, each with its address, by a `paired` ledger that both have.
-    func isWhole(primary: NodeName) -> Bool {
-        let first = host(primary)
-        let second = other(first)
-        return first.node.role == .primary && second.node.role == .standby && first.ledger?.bond == .paired && first.ledger == second.ledger
-            && first.held == .init(primary: .all, standby: .none) && second.held == .init(primary: .none, standby: .all)
-    }
-
-    /// Up and whole, with A as primary.
-    static func whole(mode: Policy.ReplicationMode = .synchronous) -> Pair {
-        let pair = Pair(mode: mode).founded()
-        pair.startAgent(pair.a)
-        pair.startAgent(pair.b)
-        pair.run(.seconds(20)) { $0.isWhole(primary: "a") }
-        // Until each has heard that the other has the ledger too.
-        pair.run(.milliseconds(500))
-        return pair
     }
 }

@@ -10,7 +10,9 @@ import Testing
         pair.startAgent(pair.a)
         let timeline = pair.a.timeline
         pair.run(.seconds(3)) { pair in
-            if pair.a.held.primary != .all || pair.a.postgres != .running(isInRecovery: false) { pair.violations.append("the primary was disturbed") }
+            if pair.a.held.primary != .all || pair.a.postgres != .running(isInRecovery: false) {
+                pair.violations.append("the primary was disturbed")
+            }
             return false
         }
         #expect(pair.violations.isEmpty, "\(pair.violations.prefix(3))")

@@ -8,12 +8,17 @@ extension Pair {
         host.agentRuns = true
         host.node = Node(policy: host.node.policy)
         let session = SessionID(host.session * 2 + (host === a ? 0 : 1))
-        feed(host, .started(.init(session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn)))
+        feed(
+            host,
+            .started(
+                .init(session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn)))
         feed(host, .addresses(host.held))
         heal()
     }
     func align(to rest: Int64, of span: Int64) { run(.seconds(1)) { $0.now.nanoseconds / 1_000_000 % span == rest } }
-    var lost: [Int] { let all = Set(host(a.held.primary != .none ? "a" : "b").wal); return acknowledged.filter { !all.contains($0) } }
+    var lost: [Int] {
+        let all = Set(host(a.held.primary != .none ? "a" : "b").wal); return acknowledged.filter { !all.contains($0) }
+    }
 }
 
 @Suite struct WhenAnEnemyChoosesTheMoment {
@@ -43,7 +48,9 @@ extension Pair {
         var heartbeat = last
         heartbeat.number += 1
         heartbeat.report.postgres.systemIdentifier = 78
-        heartbeat.ledger = Ledger(cluster: "orders", term: Term(9), step: 1, primary: "b", bond: .sole, primaryCopy: pair.b.copy, standbyCopy: nil, arbiter: .manual)
+        heartbeat.ledger = Ledger(
+            cluster: "orders", term: Term(9), step: 1, primary: "b", bond: .sole, primaryCopy: pair.b.copy, standbyCopy: nil,
+            arbiter: .manual)
         pair.feed(pair.a, .heartbeat(heartbeat, .init(sender: peer, receiver: pair.a.node.session)))
         pair.run(.milliseconds(100))
         #expect(pair.a.postgres == .running(isInRecovery: false), "5.8 \(pair.transcript.suffix(3))")
@@ -100,7 +107,9 @@ extension Pair {
         pair.run(.milliseconds(4))
         pair.tick(pair.a)
         pair.run(.seconds(10)) { $0.b.held.primary == .all }
-        #expect(pair.b.wal.starts(with: wal), "promoted without WAL that A's host still had: \(wal.count) \(pair.b.wal.count) \(pair.transcript.suffix(8))")
+        #expect(
+            pair.b.wal.starts(with: wal),
+            "promoted without WAL that A's host still had: \(wal.count) \(pair.b.wal.count) \(pair.transcript.suffix(8))")
         pair.run(.seconds(60)) { $0.isWhole(primary: "b") }
         #expect(pair.isWhole(primary: "b"))
     }
@@ -122,7 +131,11 @@ extension Pair {
         pair.a.delays["releaseAddress"] = .seconds(1)
         pair.killPostgres(pair.a)
         var seen = false
-        pair.run(.seconds(3)) { if $0.a.held.primary != .none, $0.a.node.state.name == "promoting", $0.a.postgres == .running(isInRecovery: false) { seen = true }; return seen }
+        pair.run(.seconds(3)) {
+            if $0.a.held.primary != .none, $0.a.node.state.name == "promoting", $0.a.postgres == .running(isInRecovery: false) {
+                seen = true
+            }; return seen
+        }
         #expect(!seen)
     }
 
@@ -137,7 +150,9 @@ extension Pair {
         pair.cut = ["a>b", "b>a"]
         pair.run(.seconds(5))
         #expect(pair.a.ledger?.bond == .sole)
-        #expect(pair.b.held.standby == .none, "kept under \(pair.b.ledger.map { "\($0)" } ?? "") for seconds; A may take it when its probe is not answered")
+        #expect(
+            pair.b.held.standby == .none,
+            "kept under \(pair.b.ledger.map { "\($0)" } ?? "") for seconds; A may take it when its probe is not answered")
     }
 
     @Test func anAddressOnItsWayIsWaitedForBeforeTheRoleIsGivenAway() {
@@ -209,7 +224,9 @@ extension Pair {
         pair.run(.seconds(3))
         pair.startAgent(pair.a)
         pair.run(.seconds(60)) { $0.isWhole(primary: "b") }
-        #expect(pair.isWhole(primary: "b"), "\(pair.b.ledger.map { "\($0) \($0.handoverEnd.map { "\($0)" } ?? "")" } ?? "") held \(pair.b.held)")
+        #expect(
+            pair.isWhole(primary: "b"),
+            "\(pair.b.ledger.map { "\($0) \($0.handoverEnd.map { "\($0)" } ?? "")" } ?? "") held \(pair.b.held)")
         print("P10", pair.transcript.suffix(12), pair.b.ledger.map { "\($0)" } ?? "")
     }
 
@@ -220,7 +237,9 @@ extension Pair {
         pair.run(.milliseconds(500))
         pair.startAgent(pair.a)
         var flaps = 0
-        pair.run(.seconds(3)) { if $0.b.held.standby != .all { flaps += 1 }; return false }
+        pair.run(.seconds(3)) {
+            if $0.b.held.standby != .all { flaps += 1 }; return false
+        }
         #expect(flaps == 0, "the standby address was away for \(flaps) ms")
     }
 
@@ -288,10 +307,13 @@ extension Pair {
     @Test func aStandbyThatLeavesAtTheWorstMomentHandsBack() {
         let pair = Pair.whole()
         pair.command(pair.a, .switchover(to: nil, dryRun: false))
-        pair.run(.seconds(1)) { if case .handingOver(let h) = $0.a.node.state, case .ending = h.phase { return true }; return false }
+        pair.run(.seconds(1)) {
+            if case .handingOver(let h) = $0.a.node.state, case .ending = h.phase { return true }; return false
+        }
         pair.feed(pair.b, .stopRequested)
         pair.run(.seconds(30))
-        #expect(pair.a.held.primary == .all || pair.b.held.primary == .all, "a \(pair.a.node.state.name) b exited \(pair.b.exited)")
+        #expect(
+            pair.a.held.primary == .all || pair.b.held.primary == .all, "a \(pair.a.node.state.name) b exited \(pair.b.exited)")
     }
 
     @Test func aStandbyThatCannotPromoteHandsBack() {
@@ -299,7 +321,8 @@ extension Pair {
         pair.b.failing["promote"] = 1_000_000
         pair.command(pair.a, .switchover(to: nil, dryRun: false))
         pair.run(.seconds(60))
-        #expect(pair.a.held.primary == .all || pair.b.held.primary == .all, "a \(pair.a.node.state.name) b \(pair.b.node.state.name)")
+        #expect(
+            pair.a.held.primary == .all || pair.b.held.primary == .all, "a \(pair.a.node.state.name) b \(pair.b.node.state.name)")
     }
 
     @Test func aSwitchoverAskedByALaterSessionIsHeard() {
@@ -343,14 +366,19 @@ extension Pair {
         pair.startAgent(pair.a)
         pair.run(.seconds(4))
         func ask(_ session: UInt64) -> Bool {
-            var report = PeerReport(role: .standby, boot: BootID("x"), postgres: LocalPostgres(condition: .running(isInRecovery: true)))
+            var report = PeerReport(
+                role: .standby, boot: BootID("x"), postgres: LocalPostgres(condition: .running(isInRecovery: true)))
             report.isLeaving = false
-            let heartbeat = Heartbeat(number: 1, ledger: pair.a.ledger, report: report, acknowledged: nil, ask: .switchover(request: 5), answer: nil)
+            let heartbeat = Heartbeat(
+                number: 1, ledger: pair.a.ledger, report: report, acknowledged: nil, ask: .switchover(request: 5), answer: nil)
             var node = pair.a.node
             _ = node.step(.hello(session: SessionID(session)), at: pair.now)
-            let effects = node.step(.heartbeat(heartbeat, .init(sender: SessionID(session), receiver: node.session)), at: pair.now)
+            let effects = node.step(
+                .heartbeat(heartbeat, .init(sender: SessionID(session), receiver: node.session)), at: pair.now)
             pair.a.node = node
-            return effects.contains { if case .send(let sent, _) = $0, case .switchoverRefused? = sent.answer { return true } else { return false } }
+            return effects.contains {
+                if case .send(let sent, _) = $0, case .switchoverRefused? = sent.answer { return true } else { return false }
+            }
         }
         #expect(ask(101))
         pair.tick(pair.a)

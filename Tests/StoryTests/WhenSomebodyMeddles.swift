@@ -32,7 +32,9 @@ import Testing
         let pair = Pair.whole()
         var forged = pair.a.ledger
         forged?.primaryCopy = CopyID(high: 5, low: 5)
-        guard let forged, let peer = pair.a.node.peer.session, let last = pair.a.node.peer.last else { return #expect(Bool(false)) }
+        guard let forged, let peer = pair.a.node.peer.session, let last = pair.a.node.peer.last else {
+            return #expect(Bool(false))
+        }
         var heartbeat = last
         heartbeat.number += 1
         heartbeat.ledger = forged
@@ -45,11 +47,14 @@ import Testing
 
     @Test func messagesOfAnotherSessionMeanNothing() {
         let pair = Pair.whole()
-        guard let last = pair.a.node.peer.last, let peer = pair.a.node.peer.session, let ledger = pair.a.ledger else { return #expect(Bool(false)) }
+        guard let last = pair.a.node.peer.last, let peer = pair.a.node.peer.session, let ledger = pair.a.ledger else {
+            return #expect(Bool(false))
+        }
         var heartbeat = last
         heartbeat.number += 100
         heartbeat.ledger = Ledger(
-            cluster: "orders", term: Term(99), step: 0, primary: "b", bond: .sole, primaryCopy: pair.b.copy, standbyCopy: nil, arbiter: .manual)
+            cluster: "orders", term: Term(99), step: 0, primary: "b", bond: .sole, primaryCopy: pair.b.copy, standbyCopy: nil,
+            arbiter: .manual)
         pair.feed(pair.a, .heartbeat(heartbeat, .init(sender: peer, receiver: SessionID(4711))))
         pair.feed(pair.a, .heartbeat(heartbeat, .init(sender: SessionID(4711), receiver: pair.a.node.session)))
         #expect(pair.a.ledger == ledger)

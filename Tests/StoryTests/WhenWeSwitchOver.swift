@@ -92,7 +92,8 @@ import Testing
                 pair.startAgent(pair.host(victim))
                 pair.run(.seconds(30)) { $0.isWhole(primary: "a") || $0.isWhole(primary: "b") }
                 #expect(
-                    pair.isWhole(primary: "a") || pair.isWhole(primary: "b"), "\(victim)'s agent died \(delay) ms into it: \(pair.transcript)")
+                    pair.isWhole(primary: "a") || pair.isWhole(primary: "b"),
+                    "\(victim)'s agent died \(delay) ms into it: \(pair.transcript)")
                 #expect(pair.violations.isEmpty, "\(victim)'s agent died \(delay) ms into it: \(pair.violations.prefix(3))")
             }
         }

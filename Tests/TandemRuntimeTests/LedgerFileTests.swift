@@ -14,7 +14,9 @@ import Testing
     private func withFolder(_ body: (LedgerFile) throws -> Void) throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer {
-            do { try FileManager.default.removeItem(atPath: folder) } catch { Issue.record("\(folder) could not be removed: \(error)") }
+            do { try FileManager.default.removeItem(atPath: folder) } catch {
+                Issue.record("\(folder) could not be removed: \(error)")
+            }
         }
         try body(LedgerFile(stateDirectory: folder))
     }

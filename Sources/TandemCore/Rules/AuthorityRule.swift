@@ -14,7 +14,8 @@ extension Node {
 
     /// 5.3: a paired primary that starts has no authority before the other node acknowledges a heartbeat of this session.
     func mayOpenAfterStart(since: Instant, at now: Instant) -> Bool {
-        guard let ledger, ledger.primary == policy.node, writing == nil, !(peer.last?.ledger?.isNewer(than: ledger) ?? false) else {
+        guard let ledger, ledger.primary == policy.node, writing == nil, !(peer.last?.ledger?.isNewer(than: ledger) ?? false)
+        else {
             return false
         }
         switch ledger.bond {

@@ -6,7 +6,9 @@ extension Node {
         }
         var refusals: [Refusal] = incompatibilities(with: report)
         if report.isLeaving { refusals.append(.peerLeaving) }
-        if report.role != .standby { refusals.append(.peerSays(.init(code: "notStandby", text: "the other node's role is \(report.role.rawValue)"))) }
+        if report.role != .standby {
+            refusals.append(.peerSays(.init(code: "notStandby", text: "the other node's role is \(report.role.rawValue)")))
+        }
         // The standby has written this very `sole`: whatever it was told before is void (4.2 begins at `sole`).
         if !peer.agrees(with: ledger) {
             refusals.append(.busy("the standby has not taken the ledger \(ledger) yet"))
@@ -33,7 +35,9 @@ extension Node {
             return nil
         }
         if report.isLeaving { return .peerLeaving }
-        if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy { return .otherCopy(ledger: ledger.standbyCopy, here: copy) }
+        if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy {
+            return .otherCopy(ledger: ledger.standbyCopy, here: copy)
+        }
         switch report.postgres.condition {
         case .stopped, .orphaned: return .postgresNotReady("the standby's PostgreSQL has ended")
         case .unusable(let why): return .postgresNotReady("the standby's data directory cannot be used: \(why)")

@@ -28,14 +28,15 @@ extension Node {
             guard let mark = postgres.copy, mark.node == policy.node else { return }
             let operation = nextOperation()
             instance.operation = operation
-            order(.start(.standby, operation))
+            order(.start(follows.map { .follower(fork: $0) } ?? .standby, operation))
         case .orphaned(let processes):
             notice(.warning, "ending \(processes) processes that a dead postmaster left: they could still acknowledge commits")
             endInstance()
         case .running(isInRecovery: false):
             notice(
                 .error,
-                "PostgreSQL accepts writes here without the right to: it is ended at once and started again as a standby; who promoted it?")
+                "PostgreSQL accepts writes here without the right to: it is ended at once and started again as a standby; who promoted it?"
+            )
             endInstance()
         case .running(isInRecovery: true), .starting, .silent, .unusable:
             return

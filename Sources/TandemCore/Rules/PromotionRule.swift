@@ -49,7 +49,9 @@ extension Node {
     func mayPromoteByWord(at now: Instant) -> Verdict {
         guard case .standby = state else { return .no([.notStandby(role)]) }
         var refusals = eligibility(at: now)
-        if peer.isHeard(within: policy.silence, at: now), let ago = peer.silence(at: now) { refusals.append(.peerHeard(ago: ago)) }
+        if peer.isHeard(within: policy.silence, at: now), let ago = peer.silence(at: now) {
+            refusals.append(.peerHeard(ago: ago))
+        }
         if peerHeardIn != boot { refusals.append(.notToldPairedSinceBoot) }
         return Verdict(refusals)
     }
@@ -59,7 +61,9 @@ extension Node {
         guard case .primary = state, let ledger else { return .no([.notPrimary(role)]) }
         var refusals: [Refusal] = []
         if ledger.bond == .sole { refusals.append(.busy("the bond is sole already: this node needs nobody")) }
-        if peer.isHeard(within: policy.silence, at: now), let ago = peer.silence(at: now) { refusals.append(.peerHeard(ago: ago)) }
+        if peer.isHeard(within: policy.silence, at: now), let ago = peer.silence(at: now) {
+            refusals.append(.peerHeard(ago: ago))
+        }
         if peerHeardIn != boot { refusals.append(.notToldPairedSinceBoot) }
         return Verdict(refusals)
     }
@@ -105,7 +109,8 @@ extension Node {
         if case .differs(let keys, _) = configuration { remarks.append(Refusal.configurationsDiffer(keys).text) }
         if case .primary(let primary) = state {
             if let parting = primary.parting {
-                remarks.append("asking \(policy.peer) to step out of the bond: \(parting.reason.text); commits may wait until it answers")
+                remarks.append(
+                    "asking \(policy.peer) to step out of the bond: \(parting.reason.text); commits may wait until it answers")
             } else if ledger?.bond == .paired, !peer.isHeard(within: policy.silence, at: now), policy.mode == .synchronous {
                 remarks.append(
                     "\(policy.peer) is silent and may still be promoted, so commits wait for it; if it is off and stays off, say so:"

@@ -33,7 +33,9 @@ extension Node {
             guard postgres?.isOpen == true else { return end(handing, by: .immediate) }
             if handing.replayed != nil, checkpoint == nil {
                 // Looked at once more at the last moment at which turning back costs nothing.
-                if case .no(let refusals) = mayHandOver(crashed: false, at: now) { return handoverRefused(handing, refusals, at: now) }
+                if case .no(let refusals) = mayHandOver(crashed: false, at: now) {
+                    return handoverRefused(handing, refusals, at: now)
+                }
                 return end(handing, by: .fast)
             }
             if !peer.isHeard(within: policy.silence, at: now)
@@ -48,7 +50,9 @@ extension Node {
             if peer.report?.isLeaving == true { return startHere(handing, [.peerLeaving], at: now) }
             guard let replayed = handing.replayed else {
                 // A crash, and no word from the standby: this host recovers by itself.
-                if now - handing.since > policy.preparePatience { startHere(handing, [.peerSilent(peer.silence(at: now))], at: now) }
+                if now - handing.since > policy.preparePatience {
+                    startHere(handing, [.peerSilent(peer.silence(at: now))], at: now)
+                }
                 return
             }
             if let end = handing.end {
@@ -121,6 +125,7 @@ extension Node {
     mutating func ledgerWritten(_ handing: HandingOver, _ written: Ledger, at now: Instant) {
         guard handing.phase == .writing(written) else { return }
         // Consent is given: from now on this node is the standby.
+        follows = written.handoverEnd
         notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
         if case .planned(let id?) = handing.reason {
             request = PendingRequest(id: id, number: 0, since: now)

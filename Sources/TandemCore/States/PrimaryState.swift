@@ -11,6 +11,7 @@ extension Node {
                 since: now, pairing: .idle, parting: nil, restart: nil, streamLostSince: nil,
                 ordered: .init(holder: holder, number: heartbeats + 1)))
         freshness.forget()
+        follows = nil
         notice(.info, "this node is primary", [.init("bond", ledger?.bond.rawValue ?? "")])
         finishRequest(.done("\(policy.node) is primary"))
     }
@@ -80,7 +81,8 @@ extension Node {
             return beginHandover(.leaving, at: now)
         }
         // A standby that is on its way back is waited for a while: else nobody would be primary.
-        if postgres?.isOpen == true, peer.isHeard(within: policy.silence, at: now), peer.report?.isLeaving == false, let leavingSince,
+        if postgres?.isOpen == true, peer.isHeard(within: policy.silence, at: now), peer.report?.isLeaving == false,
+            let leavingSince,
             now - leavingSince < policy.leavePatience * 3, let ledger, ledger.bond == .sole, peer.agrees(with: ledger)
         {
             return

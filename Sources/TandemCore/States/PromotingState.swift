@@ -95,7 +95,9 @@ extension Node {
             if let ledger {
                 notice(.info, "promoted", [.init("timeline", timeline), .init("fork", fork)])
                 order(
-                    .recordLineage(term: ledger.term, copy: ledger.primaryCopy, parent: parentTerm(promoting), fork: fork, timeline: timeline))
+                    .recordLineage(
+                        term: ledger.term, copy: ledger.primaryCopy, parent: parentTerm(promoting), fork: fork, timeline: timeline
+                    ))
             }
             confirm(promoting, at: now)
         case (.promoting(operation), _):

@@ -44,9 +44,11 @@ public struct KeptSettings: Codable, Hashable, Sendable {
         kept.replicationSlots = Int(try value("max_replication_slots", settings)) ?? 10
         let bytes: [UInt8]
         do { bytes = [UInt8](try JSONEncoder().encode(kept)) } catch {
-            throw PostgresError(attempted: attempted, happened: "\(error)", meaning: "Nothing was changed.", advice: "Report this.")
+            throw PostgresError(
+                attempted: attempted, happened: "\(error)", meaning: "Nothing was changed.", advice: "Report this.")
         }
-        try SetupTool.perform(attempted) { () throws(SystemError) in try OwnedFiles(user: settings.osUser).write(bytes, to: path) }
+        try SetupTool.perform(attempted) { () throws(SystemError) in try OwnedFiles(user: settings.osUser).write(bytes, to: path)
+        }
     }
 
     private static func value(_ name: String, _ settings: InstanceSettings) throws(PostgresError) -> String {

@@ -63,7 +63,8 @@ final class AddressAdapter: AddressPort {
             log.info(
                 "address given up",
                 metadata: [
-                    "role": "\(role.rawValue)", "addresses": "\(report.removed.map(\.description))", "ended sessions": "\(report.endedSessions)",
+                    "role": "\(role.rawValue)", "addresses": "\(report.removed.map(\.description))",
+                    "ended sessions": "\(report.endedSessions)",
                 ])
         }
     }

@@ -22,7 +22,8 @@ struct JoinAdapter: JoinPort {
         answer.systemIdentifier = now.systemIdentifier
         answer.replicationUser = configuration.replication.user
         guard let password = try PasswordFile.read(configuration.replication.passwordFile, osUser: settings.osUser) else {
-            throw CommandFailure.failed("\(configuration.replication.passwordFile) is missing on the first host: run `pgtandem init` there again")
+            throw CommandFailure.failed(
+                "\(configuration.replication.passwordFile) is missing on the first host: run `pgtandem init` there again")
         }
         answer.replicationPassword = password
         answer.replicationAddress = configuration.thisNode.addresses[0].description

@@ -16,7 +16,7 @@ final class PostgresAdapter: PostgresPort {
     private let kept: KeptSettings
     private let seen = LastSeen()
     private let checks = Lane(name: "settings-check")
-    private let segmentSize = Mutex<Int?>(nil)
+    private let sizes = SegmentSize()
 
     init(_ configuration: Configuration, log: Logger, onObservation: @escaping @Sendable (LocalPostgres) -> Void) throws {
         self.configuration = configuration
@@ -27,13 +27,19 @@ final class PostgresAdapter: PostgresPort {
         let box = seen
         let instance = self.instance
         let checks = self.checks
+        let sizes = self.sizes
         watch = try Watch(configuration.instance) { observation in
             box.remember(observation)
             onObservation(observation)
-            // A promotion must not pay for a new session.
-            guard observation.isRecovering, box.isDue() else { return }
+            // Neither a promotion nor a handover may pay for a new session, or for a look into the control file.
+            guard observation.isRunning, box.isDue() else { return }
             checks.submit {
-                do { try instance.keepReady() } catch { log.debug("no session is kept ready", metadata: ["reason": "\(error)"]) }
+                do {
+                    if observation.isRecovering { try instance.keepReady() }
+                    _ = try sizes.get(instance)
+                } catch {
+                    log.debug("nothing is kept ready", metadata: ["reason": "\(error)"])
+                }
             }
         }
     }
@@ -46,8 +52,22 @@ final class PostgresAdapter: PostgresPort {
     func look() -> LocalPostgres { watch.lookNow() }
 
     func start(_ mode: Effect.StartMode) throws {
-        let result = try instance.start(mode == .standby ? .standby : .primary, deadline: .seconds(30))
-        log.info("PostgreSQL started", metadata: ["as": "\(mode.rawValue)", "ms": "\(Self.ms(result.duration))"])
+        let isPrimary = mode == .primary
+        if case .follower(let fork) = mode { try prepareToFollow(fork) }
+        let result = try instance.start(isPrimary ? .primary : .standby, deadline: .seconds(30))
+        log.info("PostgreSQL started", metadata: ["as": isPrimary ? "primary" : "standby", "ms": "\(Self.ms(result.duration))"])
+    }
+
+    private func prepareToFollow(_ fork: LSN) throws {
+        guard try instance.postmaster() == nil, instance.livingProcesses().isEmpty else { return }
+        let timeline = try seen.timeline ?? instance.controlData().timeline
+        let end = try WALWriter(directory: walDirectory, segmentSize: try segments())
+            .prepareToFollow(fork: fork, from: fork, timeline: timeline, deadline: .seconds(30))
+        guard end <= fork else {
+            throw CommandFailure.failed(
+                "this instance has WAL up to \(end), and the other one was promoted at \(fork): it has diverged. Keep its directory until you know "
+                    + "what it holds; move it and the ledger away, and run `pgtandem join`")
+        }
     }
 
     func stop(_ mode: Effect.StopMode) throws {
@@ -65,14 +85,16 @@ final class PostgresAdapter: PostgresPort {
         case .immediate:
             try end()
         }
-        log.info("PostgreSQL stopped", metadata: ["mode": "\(mode.rawValue)", "ms": "\((SystemClock.now() - began) / 1_000_000)"])
+        log.info(
+            "PostgreSQL stopped", metadata: ["mode": "\(mode.rawValue)", "ms": "\((SystemClock.now() - began) / 1_000_000)"])
     }
 
     private func end() throws {
         let result = instance.endAll(deadline: .seconds(10))
         guard result.isComplete else {
             throw CommandFailure.failed(
-                "processes \(result.survivors) of \(configuration.postgresql.dataDirectory) do not end, not even by SIGKILL: is a disk hanging?")
+                "processes \(result.survivors) of \(configuration.postgresql.dataDirectory) do not end, not even by SIGKILL: is a disk hanging?"
+            )
         }
     }
 
@@ -137,7 +159,8 @@ final class PostgresAdapter: PostgresPort {
 
     func findEndOfWAL(from start: LSN) throws -> LSN {
         let timeline = try seen.timeline ?? instance.controlData().timeline
-        return try WALReader(directory: walDirectory, segmentSize: try segments()).endOfWAL(from: start, timeline: timeline, deadline: .seconds(30))
+        return try WALReader(directory: walDirectory, segmentSize: try segments()).endOfWAL(
+            from: start, timeline: timeline, deadline: .seconds(30))
     }
 
     func receivedWAL() throws -> ReceivedWAL {
@@ -162,14 +185,21 @@ final class PostgresAdapter: PostgresPort {
 
     private var walDirectory: String { configuration.postgresql.dataDirectory + "/pg_wal" }
 
-    private func segments() throws -> Int {
-        if let size = segmentSize.withLock({ $0 }) { return size }
-        let size = try instance.controlData().segmentSize
-        segmentSize.withLock { $0 = size }
-        return size
-    }
+    private func segments() throws -> Int { try sizes.get(instance) }
 
     private static func ms(_ duration: Duration) -> Int64 { duration.nanoseconds / 1_000_000 }
+}
+
+/// Of WAL: fixed when the database cluster was made.
+private final class SegmentSize: Sendable {
+    private let known = Mutex<Int?>(nil)
+
+    func get(_ instance: Instance) throws -> Int {
+        if let size = known.withLock({ $0 }) { return size }
+        let size = try instance.controlData().segmentSize
+        known.withLock { $0 = size }
+        return size
+    }
 }
 
 /// The timeline that the instance was on when it last answered: its control file may be behind (section 9).

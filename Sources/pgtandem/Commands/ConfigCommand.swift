@@ -7,14 +7,17 @@ struct ConfigCommand: ParsableCommand {
 
     struct Check: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Every problem of the file, with line and advice.", discussion: "Example: pgtandem config check --config ./pgtandem.yml")
+            abstract: "Every problem of the file, with line and advice.",
+            discussion: "Example: pgtandem config check --config ./pgtandem.yml")
         @OptionGroup var common: CommonOptions
 
         func run() throws {
             let configuration = try common.load()
             let problems = configuration.warnings + SecretFiles.check(configuration, passwordMayBeMissing: true)
             for problem in problems { Terminal.complain(problem.description) }
-            if problems.contains(where: { $0.severity == .error }) { throw CommandFailure.failed("\(common.config) cannot be used as it is") }
+            if problems.contains(where: { $0.severity == .error }) {
+                throw CommandFailure.failed("\(common.config) cannot be used as it is")
+            }
             Terminal.say("\(common.config) is good: node \(configuration.node) of \(configuration.cluster)")
         }
     }

@@ -49,7 +49,8 @@ struct InitWork {
     func run() throws {
         let problems = SecretFiles.check(configuration, passwordMayBeMissing: true).filter { $0.severity == .error }
         guard problems.isEmpty else { throw CommandFailure.failed(problems.map(\.description).joined(separator: "\n")) }
-        _ = try TLSIdentity.load(directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
+        _ = try TLSIdentity.load(
+            directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
         let ledger = try LedgerFile(stateDirectory: configuration.stateDirectory).read()?.ledger
         try refuseForeign(ledger)
         let isNew = try look()
@@ -79,7 +80,9 @@ struct InitWork {
         try prepareServer(instance, wanted, wasRunning: wasRunning)
         try writeLedger(ledger, copy)
         if !wasRunning { _ = try instance.stop(.fast, deadline: .seconds(60)) }
-        Terminal.say("\(configuration.node) is the first node of \(configuration.cluster). Now start the agent here: systemctl start pgtandem (or `pgtandem run`)")
+        Terminal.say(
+            "\(configuration.node) is the first node of \(configuration.cluster). Now start the agent here: systemctl start pgtandem (or `pgtandem run`)"
+        )
         Terminal.say("Then, on the second host: pgtandem join")
     }
 
@@ -91,7 +94,8 @@ struct InitWork {
                     + "`\(configuration.cluster)`: put `cluster:` right, or name another `state_directory`")
         }
         guard ledger.primary == configuration.node else {
-            throw CommandFailure.failed("this host is a standby by its ledger \(ledger): `init` is for the first host. Nothing was changed")
+            throw CommandFailure.failed(
+                "this host is a standby by its ledger \(ledger): `init` is for the first host. Nothing was changed")
         }
     }
 
@@ -103,11 +107,13 @@ struct InitWork {
             guard remembered == nil else {
                 throw CommandFailure.failed(
                     "\(settings.dataDirectory) is empty, and it was not: is a disk missing? Nothing was touched. If the database is gone for good, "
-                        + "remove \(configuration.stateDirectory)/ledger and \(configuration.stateDirectory)/data-directory first")
+                        + "remove \(configuration.stateDirectory)/ledger and \(configuration.stateDirectory)/data-directory first"
+                )
             }
             return true
         case .unmounted(let mountPoint):
-            throw CommandFailure.failed("\(settings.dataDirectory) is not there: \(mountPoint) is not mounted. Nothing was touched; mount it first")
+            throw CommandFailure.failed(
+                "\(settings.dataDirectory) is not there: \(mountPoint) is not mounted. Nothing was touched; mount it first")
         case .foreign(let names):
             throw CommandFailure.failed(
                 "\(settings.dataDirectory) is neither empty nor an instance of PostgreSQL (\(names.prefix(4).joined(separator: ", "))): nothing was "
@@ -120,12 +126,17 @@ struct InitWork {
 
     private func explain(isNew: Bool, _ ledger: Ledger?) {
         Terminal.say("init would, on this host:")
-        Terminal.say(isNew ? "  make a new instance in \(settings.dataDirectory)" : "  take the instance in \(settings.dataDirectory)")
-        Terminal.say("  put one line at the end of \(settings.effectiveConfigFile): include_if_exists = '\(settings.includeFile)'")
+        Terminal.say(
+            isNew ? "  make a new instance in \(settings.dataDirectory)" : "  take the instance in \(settings.dataDirectory)")
+        Terminal.say(
+            "  put one line at the end of \(settings.effectiveConfigFile): include_if_exists = '\(settings.includeFile)'")
         Terminal.say("  put one marked block at the top of \(settings.effectiveHBAFile)")
-        Terminal.say("  make the role \(configuration.replication.user), the schema pgtandem, and \(configuration.replication.passwordFile) if it is absent")
+        Terminal.say(
+            "  make the role \(configuration.replication.user), the schema pgtandem, and \(configuration.replication.passwordFile) if it is absent"
+        )
         Terminal.say("  keep anything else from starting this instance")
-        Terminal.say(ledger.map { "  keep the ledger \($0)" } ?? "  write the first ledger, with \(configuration.node) as primary")
+        Terminal.say(
+            ledger.map { "  keep the ledger \($0)" } ?? "  write the first ledger, with \(configuration.node) as primary")
     }
 
     private func mark(_ ledger: Ledger?) throws -> CopyID {
@@ -165,9 +176,12 @@ struct InitWork {
         try Passfile.write(settings, user: configuration.replication.user, password: password)
         // Written before the line that includes it, so that a start in between finds it.
         _ = try instance.configure(wanted)
-        if try ConfigInclude.ensure(settings) { Terminal.say("included \(settings.includeFile) in \(settings.effectiveConfigFile)") }
+        if try ConfigInclude.ensure(settings) {
+            Terminal.say("included \(settings.includeFile) in \(settings.effectiveConfigFile)")
+        }
         if try configuration.hbaBlock.ensure(settings) { Terminal.say("wrote our block into \(settings.effectiveHBAFile)") }
-        try DirectoryIdentity.of(settings.dataDirectory).write(stateDirectory: configuration.stateDirectory, osUser: settings.osUser)
+        try DirectoryIdentity.of(settings.dataDirectory).write(
+            stateDirectory: configuration.stateDirectory, osUser: settings.osUser)
     }
 
     private func prepareServer(_ instance: Instance, _ wanted: ManagedSettings, wasRunning: Bool) throws {
@@ -182,12 +196,14 @@ struct InitWork {
         guard found.configFile == settings.effectiveConfigFile || wasRunning == false else {
             throw CommandFailure.failed(
                 "the running server reads \(found.configFile), and the configuration means \(settings.effectiveConfigFile): write\n"
-                    + "  config_file: \(found.configFile)\n  hba_file: \(found.hbaFile)\nbelow `postgresql:` in \(configuration.file)")
+                    + "  config_file: \(found.configFile)\n  hba_file: \(found.hbaFile)\nbelow `postgresql:` in \(configuration.file)"
+            )
         }
         let loaded = try instance.configure(wanted)
         let isStandby = try session.query("select pg_catalog.pg_is_in_recovery()", [], deadline: .seconds(5))
         guard !isStandby.isTrue else {
-            throw CommandFailure.failed("the instance here is a standby: run `pgtandem init` on its primary, and `pgtandem join` here")
+            throw CommandFailure.failed(
+                "the instance here is a standby: run `pgtandem init` on its primary, and `pgtandem join` here")
         }
         let password = try PasswordFile.ensure(configuration.replication.passwordFile, osUser: settings.osUser)
         try ReplicationRole.ensure(session, user: configuration.replication.user, password: password)
@@ -196,7 +212,9 @@ struct InitWork {
         let pending = loaded.pendingRestart
         for override in loaded.overrides { Terminal.say("overridden elsewhere, please remove it there: \(override.text)") }
         if !pending.isEmpty {
-            Terminal.say("these settings take effect when PostgreSQL is restarted, which must be before `join`: \(pending.joined(separator: ", "))")
+            Terminal.say(
+                "these settings take effect when PostgreSQL is restarted, which must be before `join`: \(pending.joined(separator: ", "))"
+            )
         }
     }
 
@@ -204,8 +222,10 @@ struct InitWork {
         let file = LedgerFile(stateDirectory: configuration.stateDirectory)
         if existing == nil {
             let first = Ledger(
-                cluster: configuration.cluster, term: Term(0).next(for: configuration.node, besides: configuration.peer.name), step: 1,
-                primary: configuration.node, bond: .sole, primaryCopy: copy, standbyCopy: nil, arbiter: configuration.arbiter.kind)
+                cluster: configuration.cluster, term: Term(0).next(for: configuration.node, besides: configuration.peer.name),
+                step: 1,
+                primary: configuration.node, bond: .sole, primaryCopy: copy, standbyCopy: nil, arbiter: configuration.arbiter.kind
+            )
             try file.write(first, peerHeardIn: nil)
         }
     }

@@ -57,7 +57,8 @@ struct JoinWork {
         try Ownership.give(configuration.stateDirectory + "/lock", to: configuration.postgresql.osUser)
         let mark = try markHere()
         if let existing, let mark, mark.node == configuration.node {
-            Terminal.say("this host has joined already (\(existing)): start the agent here, systemctl start pgtandem (or `pgtandem run`)")
+            Terminal.say(
+                "this host has joined already (\(existing)): start the agent here, systemctl start pgtandem (or `pgtandem run`)")
             return
         }
 
@@ -67,7 +68,8 @@ struct JoinWork {
         let copy = isCopied ? mark?.copy ?? newCopy() : newCopy()
         let facts = try first.facts(for: copy)
         try check(facts)
-        guard let password = facts.replicationPassword, let user = facts.replicationUser, let address = facts.replicationAddress else {
+        guard let password = facts.replicationPassword, let user = facts.replicationUser, let address = facts.replicationAddress
+        else {
             throw CommandFailure.failed("the first host's agent sent no replication password: is its version the same?")
         }
         try PasswordFile.write(password, to: configuration.replication.passwordFile, osUser: settings.osUser)
@@ -78,16 +80,21 @@ struct JoinWork {
         let ledger = try first.ledger(for: copy)
         try ledgerFile.write(ledger, peerHeardIn: nil)
         try Ownership.give(ledgerFile.path, to: configuration.postgresql.osUser)
-        Terminal.say("\(configuration.node) has joined \(configuration.cluster) as standby of \(ledger.primary). Start the agent here: systemctl start pgtandem (or `pgtandem run`)")
+        Terminal.say(
+            "\(configuration.node) has joined \(configuration.cluster) as standby of \(ledger.primary). Start the agent here: systemctl start pgtandem (or `pgtandem run`)"
+        )
     }
 
     private func newCopy() -> CopyID { CopyID(high: Random.word(), low: Random.word()) }
 
     private func markHere() throws -> LocalPostgres.CopyMark? {
-        switch try DirectoryCheck.look(at: settings.dataDirectory, remembered: try DirectoryIdentity.read(stateDirectory: configuration.stateDirectory)) {
+        switch try DirectoryCheck.look(
+            at: settings.dataDirectory, remembered: try DirectoryIdentity.read(stateDirectory: configuration.stateDirectory))
+        {
         case .missing, .empty: return nil
         case .unmounted(let mountPoint):
-            throw CommandFailure.failed("\(settings.dataDirectory) is not there: \(mountPoint) is not mounted. Nothing was touched; mount it first")
+            throw CommandFailure.failed(
+                "\(settings.dataDirectory) is not there: \(mountPoint) is not mounted. Nothing was touched; mount it first")
         case .foreign, .instance: return try CopyMarkFile.read(settings.dataDirectory)
         }
     }
@@ -112,7 +119,8 @@ struct JoinWork {
         let work = BaseCopy(
             settings: settings, node: configuration.node,
             source: .init(
-                host: address, port: facts.port ?? configuration.postgresql.port, user: user, database: configuration.postgresql.database,
+                host: address, port: facts.port ?? configuration.postgresql.port, user: user,
+                database: configuration.postgresql.database,
                 passFile: settings.passFile),
             options: .init(slot: copy.applicationName, systemIdentifier: facts.systemIdentifier))
         let progress = CopyProgress()
@@ -122,7 +130,9 @@ struct JoinWork {
             onProgress: { progress.report($0) },
             writeMark: { directory throws(PostgresError) in try CopyMarkFile.write(mark, directory, osUser: settings.osUser) })
         for line in report.notes { Terminal.say(line) }
-        if let aside = report.movedAside { Terminal.say("the unfinished copy that stood there is now \(aside); remove it when you like") }
+        if let aside = report.movedAside {
+            Terminal.say("the unfinished copy that stood there is now \(aside); remove it when you like")
+        }
     }
 
     private func prepare(_ copy: CopyID) throws {
@@ -134,7 +144,8 @@ struct JoinWork {
         try configuration.hbaBlock.ensure(settings)
         try instance.writeStandbySignal()
         for line in try OtherStarters(settings).disable() { Terminal.say(line) }
-        try DirectoryIdentity.of(settings.dataDirectory).write(stateDirectory: configuration.stateDirectory, osUser: settings.osUser)
+        try DirectoryIdentity.of(settings.dataDirectory).write(
+            stateDirectory: configuration.stateDirectory, osUser: settings.osUser)
     }
 }
 
@@ -154,7 +165,8 @@ struct FirstHost {
         guard differing.isEmpty else {
             client.close()
             throw CommandFailure.failed(
-                "the configurations of the hosts differ in \(differing.joined(separator: ", ")): make them agree first. Nothing was touched")
+                "the configurations of the hosts differ in \(differing.joined(separator: ", ")): make them agree first. Nothing was touched"
+            )
         }
     }
 
@@ -172,7 +184,8 @@ struct FirstHost {
             }
         }
         throw CommandFailure.unreachable(
-            "the agent on \(name) cannot be reached; it must run (systemctl start pgtandem there): \(reasons.joined(separator: "; "))")
+            "the agent on \(name) cannot be reached; it must run (systemctl start pgtandem there): \(reasons.joined(separator: "; "))"
+        )
     }
 
     func close() { client.close() }

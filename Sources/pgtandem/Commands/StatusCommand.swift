@@ -62,7 +62,9 @@ struct StatusText {
                 lag(status.peer.lag_bytes, nil), status.peer.addresses.joined(separator: " ")))
         lines.append("")
         if status.failover_ready.ok {
-            lines.append("failover ready: yes" + (status.arbiter.kind == "manual" ? ", on a person's word (`pgtandem failover --peer-is-down`)" : ""))
+            lines.append(
+                "failover ready: yes"
+                    + (status.arbiter.kind == "manual" ? ", on a person's word (`pgtandem failover --peer-is-down`)" : ""))
         } else {
             lines.append("failover ready: no")
             for reason in status.failover_ready.reasons ?? [] { lines.append("  - \(reason.text)  [\(reason.code)]") }

@@ -10,13 +10,16 @@ struct SwitchoverCommand: ParsableCommand {
         discussion: "May be given on either host. Example: pgtandem switchover --dry-run")
 
     @OptionGroup var common: CommonOptions
-    @Option(name: .customLong("to"), help: "The node that shall be primary; else the one that is standby now.") var target: String?
+    @Option(name: .customLong("to"), help: "The node that shall be primary; else the one that is standby now.") var target:
+        String?
     @Flag(help: "Say whether it could be done now, and change nothing.") var dryRun = false
 
     func run() throws {
         let configuration = try common.load()
         if let target, !configuration.nodes.contains(where: { $0.name.text == target }) {
-            throw CommandFailure(text: "`\(target)` is no node of this pair: \(configuration.nodes.map(\.name.text).joined(separator: ", "))", code: 2)
+            throw CommandFailure(
+                text: "`\(target)` is no node of this pair: \(configuration.nodes.map(\.name.text).joined(separator: ", "))",
+                code: 2)
         }
         let began = SystemClock.now()
         let text = try ControlRelay(configuration.controlSocket).run(
@@ -41,7 +44,8 @@ struct FailoverCommand: ParsableCommand {
     func run() throws {
         guard peerIsDown else {
             throw CommandFailure(
-                text: "say --peer-is-down if you have made sure that the other host is off; to exchange roles while it runs: `pgtandem switchover`",
+                text:
+                    "say --peer-is-down if you have made sure that the other host is off; to exchange roles while it runs: `pgtandem switchover`",
                 code: 2)
         }
         let configuration = try common.load()

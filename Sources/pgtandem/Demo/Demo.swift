@@ -38,7 +38,8 @@ struct Demo {
     }
 
     private func play() throws(LabError) -> Bool {
-        screen.say(Terminal.bold("Two hosts, a client and a gateway on one switch; PostgreSQL \(LabPostgres.version) on both hosts."))
+        screen.say(
+            Terminal.bold("Two hosts, a client and a gateway on one switch; PostgreSQL \(LabPostgres.version) on both hosts."))
         try lab.start()
         try script.bringUp()
         let sniffer = try lab.startSniffer()
@@ -47,14 +48,18 @@ struct Demo {
         try view.run(until: "clients write and read") { (load.counters()?.acknowledged ?? 0) > 200 }
 
         let (first, second) = (lab.hosts[0], lab.hosts[1])
-        try scene("Switchover: the roles are exchanged, planned.", "pgtandem switchover", load, view, becomes: second) { () throws(LabError) in
+        try scene("Switchover: the roles are exchanged, planned.", "pgtandem switchover", load, view, becomes: second) {
+            () throws(LabError) in
             try script.command(on: first, ["switchover"])
         }
         try scene(
-            "Crash: the postmaster of the primary is killed (SIGKILL); its host lives.", "kill -9 <postmaster> on \(second.name)", load, view,
+            "Crash: the postmaster of the primary is killed (SIGKILL); its host lives.", "kill -9 <postmaster> on \(second.name)",
+            load, view,
             becomes: first
         ) { () throws(LabError) in try second.kill(.postmaster) }
-        try scene("And once more, back to \(second.name).", "pgtandem switchover --to \(second.name)", load, view, becomes: second) {
+        try scene(
+            "And once more, back to \(second.name).", "pgtandem switchover --to \(second.name)", load, view, becomes: second
+        ) {
             () throws(LabError) in try script.command(on: first, ["switchover", "--to", second.name])
         }
         return try verdict(load, sniffer)
@@ -62,7 +67,8 @@ struct Demo {
 
     /// One change of roles: what is done, until the pair is whole again, and what clients saw of it.
     private func scene(
-        _ title: String, _ what: String, _ load: LabLoad, _ view: DemoView, becomes next: LabHost, _ act: () throws(LabError) -> Void
+        _ title: String, _ what: String, _ load: LabLoad, _ view: DemoView, becomes next: LabHost,
+        _ act: () throws(LabError) -> Void
     ) throws(LabError) {
         screen.say("")
         screen.say(Terminal.bold(title))
@@ -82,8 +88,12 @@ struct Demo {
         let writes = log.writeOutage(from: began, to: now)
         let reads = log.readOutage(from: began, to: now)
         let acknowledged = (load.counters()?.acknowledged ?? before) - before
-        screen.say("  writes were out for \(ms(writes.longestGap)) (usual gap \(ms(writes.usualGap))), reads for \(ms(reads.longestGap))")
-        screen.say("  whole again after \(ms(.nanoseconds(whole - began))); \(acknowledged) commits acknowledged meanwhile, lost: \(try lost(log))")
+        screen.say(
+            "  writes were out for \(ms(writes.longestGap)) (usual gap \(ms(writes.usualGap))), reads for \(ms(reads.longestGap))"
+        )
+        screen.say(
+            "  whole again after \(ms(.nanoseconds(whole - began))); \(acknowledged) commits acknowledged meanwhile, lost: \(try lost(log))"
+        )
     }
 
     /// Acknowledged commits that are not in the table now.
@@ -93,7 +103,8 @@ struct Demo {
 
     private func verdict(_ load: LabLoad, _ sniffer: Sniffer) throws(LabError) -> Bool {
         let log = try load.stop()
-        var checker = Checker(log: log, rows: try Checker.rows(from: try lab.queryOnPrimary(LoadSpec.allRows)), sightings: try sniffer.stop())
+        var checker = Checker(
+            log: log, rows: try Checker.rows(from: try lab.queryOnPrimary(LoadSpec.allRows)), sightings: try sniffer.stop())
         for host in lab.hosts { checker.hostNames[host.hardwareAddress] = host.name }
         let report = checker.check()
         screen.say("")

@@ -30,13 +30,17 @@ final class DemoView {
             return claim()
         }
         guard reached else {
-            throw LabError(attempted: "wait until \(what)", happened: "it is not so after \(patience)", advice: lines(what).joined(separator: "\n"))
+            throw LabError(
+                attempted: "wait until \(what)", happened: "it is not so after \(patience)",
+                advice: lines(what).joined(separator: "\n"))
         }
     }
 
     /// L1: one primary, one standby, each with its address, and a bond that allows a failover.
     func isWhole(primary: String) -> Bool {
-        guard let first = statuses[primary], let second = statuses.first(where: { $0.key != primary })?.value else { return false }
+        guard let first = statuses[primary], let second = statuses.first(where: { $0.key != primary })?.value else {
+            return false
+        }
         return first.role == "primary" && second.role == "standby" && first.bond == "paired" && second.bond == "paired"
             && first.addresses == [Lab.primaryAddress] && second.addresses == [Lab.standbyAddress] && second.failover_ready.ok
     }
@@ -76,7 +80,9 @@ final class DemoView {
         }
         lines.append("")
         let bond = statuses.values.first?.bond ?? "-"
-        lines.append("  bond \(bond)   writes \(rate)/s by \(load.counters()?.writeNode ?? "-")   reads by \(load.counters()?.readNode ?? "-")")
+        lines.append(
+            "  bond \(bond)   writes \(rate)/s by \(load.counters()?.writeNode ?? "-")   reads by \(load.counters()?.readNode ?? "-")"
+        )
         return lines
     }
 
