@@ -64,7 +64,7 @@ let package = Package(
         // Adapters.
         .target(name: "TandemLinux", dependencies: ["CLinux", "TandemSystem"], swiftSettings: strict),
         .target(
-            name: "TandemPostgres", dependencies: ["Clibpq", "TandemCore", "TandemSystem"], swiftSettings: strict),
+            name: "TandemPostgres", dependencies: ["CLinux", "Clibpq", "TandemCore", "TandemSystem"], swiftSettings: strict),
         .target(
             name: "TandemNetwork",
             dependencies: nio + certificates + ["TandemSystem"],
@@ -88,7 +88,7 @@ let package = Package(
         .testTarget(name: "TandemSystemTests", dependencies: ["TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(name: "TandemLinuxTests", dependencies: ["TandemLinux", "TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(
-            name: "TandemPostgresTests", dependencies: ["TandemPostgres", "TandemCore", "TandemSystem"], swiftSettings: strict),
+            name: "TandemPostgresTests", dependencies: ["TandemPostgres", "CLinux", "TandemCore", "TandemSystem"], swiftSettings: strict),
         .testTarget(
             name: "TandemNetworkTests",
             dependencies: nio + certificates + ["TandemNetwork", "TandemSystem"],

@@ -127,8 +127,16 @@ public struct Node: Sendable {
 
     /// An operation's end goes to whoever waits for it; the keepers first, then the state.
     private mutating func complete(_ operation: OperationID, _ outcome: Outcome, at now: Instant) {
-        if case .failed(let why) = outcome { notice(.warning, why, [.init("operation", operation)]) }
-        if instance.completed(operation, outcome, at: now + policy.retry) { return }
+        // What fails again and again for the same reason is told once.
+        if case .failed(let why) = outcome, ![instance.failure, addresses.primaryFailure, addresses.standbyFailure].contains(why)
+        {
+            notice(.warning, why, [.init("operation", operation)])
+        }
+        if instance.completed(operation, outcome, at: now + policy.retry) {
+            // From its first start as follower on, its WAL goes on behind the fork.
+            if outcome == .done, instance.isStarting { follows = nil }
+            return
+        }
         if addresses.completed(operation, outcome, at: now + policy.retry) { return }
         if settings.completed(operation, outcome, at: now + policy.retry) { return }
         switch state {

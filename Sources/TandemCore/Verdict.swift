@@ -77,7 +77,8 @@ public enum Refusal: Hashable, Sendable {
             "the bond is sole \(ledger): the standby may lack acknowledged commits, so nothing promotes it"
         case .otherCopy(let ledger, let here):
             "the data directory here (copy \(here?.text.prefix(8) ?? "unknown")) is not the one that the ledger names"
-                + " (\(ledger?.text.prefix(8) ?? "none"))"
+                + " (\(ledger?.text.prefix(8) ?? "none")): put that one back in its place, or, if the other host has the data, move this one away and"
+                + " run `pgtandem join` here"
         case .postgresNotReady(let what): "PostgreSQL is not ready: \(what)"
         case .notStreaming: "the standby receives no WAL stream"
         case .delayed: "the standby is delayed on purpose (recovery_min_apply_delay)"

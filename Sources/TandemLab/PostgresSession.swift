@@ -25,9 +25,15 @@ final class PostgresSession {
     /// SQLSTATE of the last warning of the running statement.
     private var warning: String?
 
-    /// - Parameter parameters: libpq's; a host is given as `hostaddr`, so that no name is resolved.
+    /// For the login at a server that has been reached: it may be busy, and coming again would make it busier.
+    private static let loginPatience = Duration.seconds(1)
+
+    /// - Parameters:
+    ///   - parameters: libpq's; a host is given as `hostaddr`, so that no name is resolved.
+    ///   - deadline: until a server is reached.
     init(_ parameters: [(String, String)], deadline: Duration) throws(SessionFailure) {
-        let end = SystemClock.now() + deadline.nanoseconds
+        var end = SystemClock.now() + deadline.nanoseconds
+        var isReached = false
         let started = SpawnOrder.withCStrings(parameters.map(\.0)) { names in
             SpawnOrder.withCStrings(parameters.map(\.1)) { values in
                 UnsafeRawPointer(names).withMemoryRebound(to: UnsafePointer<CChar>?.self, capacity: parameters.count + 1) {
@@ -47,6 +53,10 @@ final class PostgresSession {
                 throw SessionFailure(kind: .notSent, code: "deadline", text: "no connection within \(deadline)")
             }
             wish = PQconnectPoll(started)
+            if !isReached, PQstatus(started) != CONNECTION_STARTED {
+                isReached = true
+                end += PostgresSession.loginPatience.nanoseconds
+            }
             if wish == PGRES_POLLING_OK { break }
             if wish == PGRES_POLLING_FAILED { break }
         }

@@ -111,6 +111,12 @@ public final class RoleAddresses: Sendable {
                 for claim in claims { report.owners[claim.address] = claim.mac }
                 if !claims.isEmpty {
                     report.taken = false
+                    // Somebody took them off this interface: to go on announcing what another machine has would draw its clients here.
+                    if try table.held(of: addresses).isEmpty {
+                        state.keeper?.stop()
+                        state.keeper = nil
+                        holding.store(false, ordering: .releasing)
+                    }
                     return report
                 }
             }

@@ -1,3 +1,4 @@
+import Glibc
 import TandemCore
 import TandemSystem
 import TandemWire
@@ -27,7 +28,7 @@ public struct LedgerFile: LedgerPort {
 
     /// nil: there is none, this node belongs to no pair yet.
     public func read() throws -> (ledger: Ledger, peerHeardIn: BootID?)? {
-        guard let bytes = try DurableFile.read(path) else { return nil }
+        guard let bytes = try load() else { return nil }
         guard let text = String(validating: bytes, as: UTF8.self) else { throw damaged("it is not text") }
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         guard !bytes.isEmpty else { throw damaged("it is empty") }
@@ -39,6 +40,16 @@ public struct LedgerFile: LedgerPort {
             return (try content.ledger.ledger(), content.peer_heard_in_boot.map { BootID($0) })
         } catch {
             throw damaged("\(error)")
+        }
+    }
+
+    private func load() throws(SystemError) -> [UInt8]? {
+        do throws(SystemError) {
+            return try DurableFile.read(path)
+        } catch {
+            guard error.code == EACCES else { throw error }
+            let user = Privileges.userName(of: Privileges.ourUserID) ?? "\(Privileges.ourUserID)"
+            throw SystemError(attempted: error.attempted, code: error.code, advice: "Run `chown \(user): \(path)` as root.")
         }
     }
 

@@ -107,9 +107,21 @@ public final class PeerDesk: Sendable {
                 code: JoinAnswerDocument.notPrimary)
         }
         switch (request.step, request.copy.flatMap { CopyID($0) }) {
-        case ("facts", let copy?):
-            do { send(try join.facts(for: copy)) } catch { refuse("\(error)") }
+        case ("facts", _), ("prepare", _):
+            guard node.ledger?.bond == .sole else {
+                return refuse(
+                    "the other host is a standby already: stop its agent first (`systemctl stop pgtandem` there), or, if it is gone for good, "
+                        + "say so on the primary (`pgtandem failover --peer-is-down`); then join again")
+            }
+            do {
+                if request.step == "facts" { return send(try join.facts()) }
+                guard let copy = request.copy.flatMap({ CopyID($0) }) else { return refuse("the request names no copy") }
+                try join.prepare(copy)
+                send(JoinAnswerDocument())
+            } catch { refuse("\(error)") }
         case ("ledger", let copy?):
+            // Once more: what an interrupted copy had left running has ended by now.
+            do { try join.prepare(copy) } catch { return refuse("\(error)") }
             agent.command(.join(copy: copy)) { [self] result in
                 switch result {
                 case .progress: break
@@ -139,6 +151,8 @@ public final class PeerDesk: Sendable {
 
 /// What `pgtandem join` needs of the first host.
 public protocol JoinPort: Sendable {
-    /// Also keeps the WAL that this copy will ask for.
-    func facts(for copy: CopyID) throws -> JoinAnswerDocument
+    /// Changes nothing.
+    func facts() throws -> JoinAnswerDocument
+    /// From now on the WAL that this copy will ask for is kept, and none for copies that were never finished.
+    func prepare(_ copy: CopyID) throws
 }

@@ -4,18 +4,38 @@ import TandemSystem
 /// Stream sockets in the file system, with deadlines.
 enum UnixSocket {
     static func listen(_ path: String) throws -> Descriptor {
-        // What a dead agent left is in the way of a living one; the lock on the state directory excludes a second living one.
-        unlink(path)
+        try clear(path)
         let descriptor = try make()
         let bound = try withAddress(path) { bind(descriptor.number, $0, $1) }
         guard bound == 0 else {
             throw UnixSocketError(
-                text: "cannot listen on \(path): \(errorText()); does its folder exist, and may the agent write there?")
+                text:
+                    "cannot listen on \(path): \(errorText()). Let the agent's user write into its folder, or correct `control_socket`."
+            )
         }
         guard chmod(path, 0o660) == 0, Glibc.listen(descriptor.number, 16) == 0 else {
             throw UnixSocketError(text: "cannot listen on \(path): \(errorText())")
         }
         return descriptor
+    }
+
+    /// What a dead agent left is in the way of a living one. A living one with another state directory keeps its socket, and what
+    /// is no socket is not ours.
+    private static func clear(_ path: String) throws {
+        var facts = stat()
+        guard lstat(path, &facts) == 0 else { return }
+        guard facts.st_mode & S_IFMT == S_IFSOCK else {
+            throw UnixSocketError(
+                text: "cannot listen on \(path): it is no socket. Correct `control_socket`, or move that file away.")
+        }
+        let descriptor = try make()
+        if try withAddress(path, { Glibc.connect(descriptor.number, $0, $1) }) == 0 {
+            throw UnixSocketError(
+                text:
+                    "cannot listen on \(path): another agent answers there. Stop that one, or give this one another `control_socket`."
+            )
+        }
+        unlink(path)
     }
 
     static func connect(_ path: String) throws -> Descriptor {

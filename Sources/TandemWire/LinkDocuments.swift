@@ -57,7 +57,7 @@ public struct WALRequestDocument: Codable, Sendable {
 
 /// What `pgtandem join` asks of the first host's agent.
 public struct JoinRequestDocument: Codable, Sendable {
-    /// `facts`: what is needed to copy. `ledger`: the copy is made; the ledger to begin with (5.5).
+    /// `facts`: what is needed to copy. `prepare`: WAL is to be kept for this copy. `ledger`: the copy is made; the ledger to begin with (5.5).
     public var step: String
     public var copy: String?
     public init(step: String, copy: String? = nil) {

@@ -11,7 +11,13 @@ extension Configuration {
             configFile: origin(of: "postgresql.config_file") == .byDefault ? nil : postgresql.configFile,
             hbaFile: origin(of: "postgresql.hba_file") == .byDefault ? nil : postgresql.hbaFile, port: postgresql.port,
             socketDirectory: postgresql.socketDirectory, superuser: postgresql.superuser, database: postgresql.database,
-            osUser: postgresql.osUser, stateDirectory: stateDirectory, logFile: stateDirectory + "/postgresql-start.log")
+            osUser: postgresql.osUser, stateDirectory: stateDirectory, logFile: serverLog)
+    }
+
+    /// Where Debian's own tools write it, so that what rotates and reads it there goes on; else beside our state.
+    private var serverLog: String {
+        guard let cluster = DebianCluster(configFile: postgresql.configFile) else { return stateDirectory + "/postgresql.log" }
+        return "/var/log/postgresql/postgresql-\(cluster.major)-\(cluster.name).log"
     }
 
     /// Both hosts and the virtual addresses: whoever is primary, the other one must get in.

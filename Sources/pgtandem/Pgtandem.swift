@@ -25,9 +25,11 @@ enum Version {
 }
 
 /// `interface.md` 1: 0 done, 1 refused or failed with the reason, 2 wrong usage, 3 not reachable.
-struct CommandFailure: Error {
+struct CommandFailure: Error, CustomStringConvertible {
     var text: String
     var code: Int32
+    /// Also as a reason in logs and in the status.
+    var description: String { text }
     static func failed(_ text: String) -> CommandFailure { CommandFailure(text: text, code: 1) }
     static func unreachable(_ text: String) -> CommandFailure { CommandFailure(text: text, code: 3) }
 }

@@ -55,6 +55,7 @@ final class Pair {
     var writes = true
     var violations: [String] = []
     var transcript: [String] = []
+    var starts: [(host: String, mode: Effect.StartMode)] = []
 
     init(mode: Policy.ReplicationMode = .synchronous) {
         a = Host("a", peer: "b", mode: mode)
@@ -333,6 +334,7 @@ final class Pair {
         case .send(let heartbeat, let header):
             if !cut.contains("\(host.name)>\(peer.name)"), peer.isUp { feed(peer, .heartbeat(heartbeat, header)) }
         case .start(let mode, let id):
+            starts.append((host.name.text, mode))
             if host.postgres == .stopped { host.postgres = .running(isInRecovery: mode != .primary) }
             done(id)
         case .stop(_, let id):

@@ -99,3 +99,20 @@ import Testing
         }
     }
 }
+
+@Suite struct WhenTheOldPrimaryFollows {
+    /// What a crash left torn behind the end of its WAL is taken away before the first start, and never after: from then on its WAL
+    /// goes on behind the fork.
+    @Test func itsFirstStartKnowsTheForkAndLaterOnesDoNot() {
+        let pair = Pair.whole()
+        pair.killPostgres(pair.a)
+        pair.run(.seconds(20)) { $0.isWhole(primary: "b") }
+        pair.killPostgres(pair.a)
+        pair.run(.seconds(20)) { $0.isWhole(primary: "b") }
+        let starts = pair.starts.filter { $0.host == "a" }.map(\.mode)
+        guard starts.count == 3 else { return #expect(Bool(false), "\(starts)") }
+        #expect(starts[0] == .standby, "at the bring-up")
+        if case .follower(let fork) = starts[1] { #expect(fork > LSN(1000)) } else { #expect(Bool(false), "\(starts)") }
+        #expect(starts[2] == .standby)
+    }
+}

@@ -19,6 +19,7 @@ import Testing
 
         // Under load the standby is cut off, and then the primary dies.
         let load = try WALLoad(on: primary)
+        try requireEventually("the table") { try standby.sql("select to_regclass('acknowledged') is not null") == "t" }
         try requireEventually("first rows") { try standby.sql("select count(*) > 50 from acknowledged") == "t" }
         let receiver = try #require(Int32(try standby.sql("select pid from pg_stat_wal_receiver")))
         #expect(ProcessTable.signal(receiver, SIGSTOP))
@@ -148,6 +149,9 @@ import Testing
         let untouched = try primary.reader.read(from: end, count: 1000, timeline: 1)
         #expect(try writer.prepareToFollow(fork: received, from: received, timeline: 1, deadline: .seconds(10)) == end)
         #expect(try primary.reader.read(from: end, count: 1000, timeline: 1) == untouched)
+        // Promoted later (this host lost log, or never had it): it ends here all the same.
+        let later = LSN(end.bytes + 50 << 20)
+        #expect(try writer.prepareToFollow(fork: later, from: later, timeline: 1, deadline: .seconds(10)) == end)
         for _ in 1...2 {
             #expect(try writer.prepareToFollow(fork: end, from: received, timeline: 1, deadline: .seconds(10)) == end)
         }

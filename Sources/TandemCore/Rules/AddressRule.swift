@@ -4,19 +4,26 @@ struct AddressKeeper: Hashable, Sendable {
     var standby: OperationID?
     var primaryNotBefore: Instant?
     var standbyNotBefore: Instant?
+    /// Why the last operation failed; nil: it did not.
+    var primaryFailure: String?
+    var standbyFailure: String?
     /// The interface was looked at in this session.
     var areKnown = false
 
     mutating func completed(_ ended: OperationID, _ outcome: Outcome, at retry: Instant) -> Bool {
-        let notBefore: Instant? = if case .failed = outcome { retry } else { nil }
+        var notBefore: Instant?
+        var failure: String?
+        if case .failed(let why) = outcome { (notBefore, failure) = (retry, why) }
         if primary == ended {
             primary = nil
             primaryNotBefore = notBefore
+            primaryFailure = failure
             return true
         }
         if standby == ended {
             standby = nil
             standbyNotBefore = notBefore
+            standbyFailure = failure
             return true
         }
         return false

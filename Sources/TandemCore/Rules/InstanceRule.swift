@@ -3,8 +3,12 @@
 struct InstanceKeeper: Hashable, Sendable {
     var operation: OperationID?
     var notBefore: Instant?
+    /// The operation is a start.
+    var isStarting = false
     /// Nothing was observed since the last operation ended: what is known of the instance is older than what was done to it.
     var isStale = false
+    /// Why the last operation failed; nil: it did not.
+    var failure: String?
 
     mutating func observed(_ observation: LocalPostgres) { isStale = false }
 
@@ -12,7 +16,13 @@ struct InstanceKeeper: Hashable, Sendable {
         guard operation == ended else { return false }
         operation = nil
         isStale = true
-        if case .failed = outcome { notBefore = retry } else { notBefore = nil }
+        if case .failed(let why) = outcome {
+            notBefore = retry
+            failure = why
+        } else {
+            notBefore = nil
+            failure = nil
+        }
         return true
     }
 }
@@ -28,6 +38,7 @@ extension Node {
             guard let mark = postgres.copy, mark.node == policy.node else { return }
             let operation = nextOperation()
             instance.operation = operation
+            instance.isStarting = true
             order(.start(follows.map { .follower(fork: $0) } ?? .standby, operation))
         case .orphaned(let processes):
             notice(.warning, "ending \(processes) processes that a dead postmaster left: they could still acknowledge commits")
@@ -46,6 +57,7 @@ extension Node {
     private mutating func endInstance() {
         let operation = nextOperation()
         instance.operation = operation
+        instance.isStarting = false
         order(.stop(.immediate, operation))
     }
 }

@@ -106,6 +106,12 @@ extension Node {
                     + " or a person vouches that it is off (`pgtandem failover --peer-is-down`)")
         }
         if let postgres, case .unusable(let why) = postgres.condition { remarks.append(why) }
+        if case .standby = state, let ledger, let postgres, postgres.condition == .stopped, postgres.copy?.node != policy.node {
+            remarks.append(Refusal.otherCopy(ledger: ledger.standbyCopy, here: postgres.copy?.copy).text)
+        }
+        if let why = instance.failure, postgres?.isRunning != true { remarks.append(why) }
+        if held.primary != .all, let why = addresses.primaryFailure { remarks.append(why) }
+        if held.standby != .all, let why = addresses.standbyFailure { remarks.append(why) }
         if case .differs(let keys, _) = configuration { remarks.append(Refusal.configurationsDiffer(keys).text) }
         if case .primary(let primary) = state {
             if let parting = primary.parting {

@@ -6,7 +6,6 @@ extension Node {
         // No ledger: neither role; `init` or `join` gives it one, and until then nothing is acknowledged (5.5).
         guard let ledger, writing == nil, let postgres else { return }
         if ledger.primary == policy.peer {
-            follows = ledger.handoverEnd
             state = .standby(Standby(since: now, prepared: nil))
             return
         }

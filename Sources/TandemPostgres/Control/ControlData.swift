@@ -20,6 +20,9 @@ public struct ControlData: Hashable, Sendable {
     /// Bytes.
     public var segmentSize: Int
 
+    /// It recovers, or was recovering when it ended.
+    public var isStandby: Bool { state == "in archive recovery" || state == "shut down in recovery" }
+
     public var wasShutDown: Bool { state == "shut down" || state == "shut down in recovery" }
 
     init?(_ output: String) {

@@ -64,6 +64,23 @@ extension Instance {
         }
     }
 
+    /// Drops the slots of this prefix that nobody uses but those named: what interrupted copies have left on a primary that
+    /// waits for no standby, and what would hold back WAL for nobody.
+    public func dropAbandonedSlots(
+        prefix: String, keeping kept: [String], deadline: Duration = .seconds(10)
+    ) throws(PostgresError) {
+        let sql = """
+            select pg_catalog.pg_drop_replication_slot(slot_name) from pg_catalog.pg_replication_slots
+            where slot_type = 'physical' and not active and pg_catalog.starts_with(slot_name::text, $1)
+              and slot_name <> all ($2::text[])
+            """
+        do throws(SessionError) {
+            _ = try ask(sql, [prefix, Instance.arrayText(kept)], Deadline(deadline))
+        } catch {
+            throw PostgresError("drop abandoned replication slots", error, meaning: "They keep WAL on this disk for nobody.")
+        }
+    }
+
     /// Before pg_rewind from a new primary, and before a planned handover (`hazards.md` 0.1, 3). Uses a session of its own:
     /// it can take minutes.
     public func checkpoint(deadline: Duration) throws(PostgresError) {

@@ -86,6 +86,15 @@ public struct BaseCopy: Sendable {
         self.options = options
     }
 
+    /// Looks only.
+    /// - Throws: what stands in the place of the copy and may not be replaced.
+    public static func requirePlace(_ settings: InstanceSettings, _ node: NodeName) throws(PostgresError) {
+        let attempted = "make \(settings.dataDirectory) a copy of the first host's data directory"
+        let place = try NewDirectory(settings, attempted)
+        let intent = try SetupIntent.read(settings, .copy)
+        _ = try BaseCopyTarget(settings: settings, node: node, place: place, attempted: attempted).judge(intent)
+    }
+
     /// - Parameters:
     ///   - onProgress: called in this thread, about once a second.
     ///   - writeMark: writes the copy mark into the directory in its final place; the last step. May be called again

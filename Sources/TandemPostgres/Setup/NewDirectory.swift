@@ -2,7 +2,7 @@ import Glibc
 import TandemSystem
 
 /// The place beside a data directory in which a new one is made, to be renamed into its place when it is whole.
-struct NewDirectory: Sendable {
+public struct NewDirectory: Sendable {
     let settings: InstanceSettings
     let attempted: String
     /// Of the data directory, without symbolic links: a link there stays and leads to the new content.
@@ -35,6 +35,11 @@ struct NewDirectory: Sendable {
                 meaning: "A new directory could not be swapped in as a whole; nothing was changed.",
                 advice: "Name a folder below it, such as \(target)/data, in `postgresql.data_directory`.")
         }
+    }
+
+    /// Looks only: could a new directory be made there?
+    public static func requirePlace(_ settings: InstanceSettings) throws(PostgresError) {
+        _ = try NewDirectory(settings, "make a data directory at \(settings.dataDirectory)")
     }
 
     /// An empty directory of PostgreSQL's user, whatever an interrupted run has left there.

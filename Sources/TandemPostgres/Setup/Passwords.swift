@@ -21,8 +21,18 @@ public enum StateDirectory {
                 throw SystemError(attempted: "use \(path)", code: ENOTDIR, advice: "Correct `state_directory`.")
             }
             let wanted = try osUser.map { name throws(SystemError) in try Privileges.userID(of: name) } ?? geteuid()
-            // Between mkdir and chown we may have been ended.
-            if facts.ownerID != wanted { try OwnedFiles(user: osUser).handOver(path) }
+            if facts.ownerID != wanted {
+                // Between mkdir and chown we may have been ended; what holds anything is not taken over, it may be a system's folder.
+                guard OwnedFiles.names(in: path)?.isEmpty == true else {
+                    let name = Privileges.userName(of: facts.ownerID) ?? "user \(facts.ownerID)"
+                    throw SystemError(
+                        attempted: "use \(path), which belongs to \(name) and is not empty,", code: EPERM,
+                        advice:
+                            "Correct `state_directory`, or run `chown -R \(osUser ?? "postgres"): \(path)` if it is really the agent's."
+                    )
+                }
+                try OwnedFiles(user: osUser).handOver(path)
+            }
             guard facts.isPrivate || chmod(path, 0o700) == 0 else { throw SystemError.last("set the mode of \(path)") }
         }
     }

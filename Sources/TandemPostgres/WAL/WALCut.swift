@@ -18,15 +18,16 @@ extension WALWriter {
     /// still see the torn record, to tell standbys that received a part of it (XLP_FIRST_IS_OVERWRITE_CONTRECORD).
     /// May be repeated. Every process of the instance must be gone.
     /// - Parameters:
-    ///   - start: a position in this log that is surely here; usually `fork`. Something older, as the last checkpoint, if this
-    ///     log may end before `fork`.
-    ///   - timeline: of this instance when it died.
+    ///   - start: a position at or before `fork`, usually `fork` itself. If its segment is not here, as this log ended before,
+    ///     the end is looked for from the last segment before it that is.
+    ///   - timeline: of this instance when it died as a primary. An instance that has followed beyond `fork` since then must not
+    ///     be asked with its new timeline: it would seem to have diverged.
     /// - Throws: as `WALReader.findEnd`, and if it cannot be written.
     public func prepareToFollow(
         fork: LSN, from start: LSN, timeline: Timeline, deadline: Duration
     ) throws(WALError) -> LSN {
         let reader = WALReader(directory: directory, segmentSize: segmentSize)
-        let end = try reader.endOfWAL(from: start, timeline: timeline, deadline: deadline)
+        let end = try reader.endOfWAL(from: present(start, timeline), timeline: timeline, deadline: deadline)
         guard end <= fork else { return end }
         let path = "\(directory)/\(WALFile.name(timeline: timeline, position: end, segmentSize: segmentSize))"
         // No file: the log ends with its segment, and nothing was begun behind it.
@@ -39,5 +40,22 @@ extension WALWriter {
             try write([UInt8](repeating: 0, count: rest), at: end, timeline: timeline)
         }
         return end
+    }
+
+    /// `start`, or the end of the last segment before it if its own is not here.
+    private func present(_ start: LSN, _ timeline: Timeline) throws(WALError) -> LSN {
+        guard WALFile.isSegmentSize(segmentSize) else { return start }
+        let size = UInt64(segmentSize)
+        var position = start
+        // 16 GiB of usual segments: more was never lost by a host's crash.
+        for _ in 0..<1024 where position.bytes >= size {
+            let name = WALFile.name(timeline: timeline, position: position, segmentSize: segmentSize)
+            if try WALFile.open("\(directory)/\(name)", O_RDONLY) != nil {
+                return position == start ? start : LSN(position.bytes + size)
+            }
+            position = LSN(position.bytes / size * size - size)
+        }
+        // The reader will name the file that is missing.
+        return start
     }
 }

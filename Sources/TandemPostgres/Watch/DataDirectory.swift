@@ -9,23 +9,30 @@ enum DataDirectory {
         var facts = stat()
         guard stat(path, &facts) == 0 else {
             let error = SystemError.last("look at \(path)")
-            return error.code == ENOENT ? "\(path) does not exist (is its file system mounted?)" : "\(error)"
+            return error.code == ENOENT
+                ? "\(path) does not exist: mount its file system, or correct `postgresql.data_directory`" : "\(error)"
         }
         guard facts.st_mode & S_IFMT == S_IFDIR else { return "\(path) is not a folder" }
-        guard let names = OwnedFiles.names(in: path) else { return "\(path) cannot be read" }
+        guard let names = OwnedFiles.names(in: path) else {
+            return foreignOwner(path, facts.st_uid, settings.osUser)
+                ?? "\(path) cannot be read: look at its mode and at the folders above it"
+        }
         guard names.contains("PG_VERSION") else {
             let isEmpty = names.allSatisfy { $0 == "lost+found" }
             return isEmpty
-                ? "\(path) is empty (is its file system mounted?)" : "\(path) holds no PG_VERSION: it is no data directory"
+                ? "\(path) is empty: mount its file system, or, if the other host has the data, run `pgtandem join` here"
+                : "\(path) holds no PG_VERSION: it is no data directory; correct `postgresql.data_directory`"
         }
         var version = stat()
         guard stat(path + "/PG_VERSION", &version) == 0, version.st_uid == facts.st_uid else {
             return "\(path) and its PG_VERSION belong to different users"
         }
         if let problem = foreignOwner(path, facts.st_uid, settings.osUser) { return problem }
-        guard names.contains("global") else { return "\(path) holds no folder global: it is an unfinished copy" }
+        guard names.contains("global") else {
+            return "\(path) holds no folder global: it is an unfinished copy; move it away, and run `pgtandem join` here"
+        }
         guard OwnedFiles.exists(path + "/global/pg_control") else {
-            return "\(path)/global/pg_control is missing: it is an unfinished copy"
+            return "\(path)/global/pg_control is missing: it is an unfinished copy; move it away, and run `pgtandem join` here"
         }
         return nil
     }
@@ -41,7 +48,10 @@ enum DataDirectory {
             }
         }
         guard owner != wanted else { return nil }
-        return "\(path) belongs to the user with number \(owner), and not to \(wanted), who runs PostgreSQL here"
+        let name = Privileges.userName(of: owner) ?? "the user with number \(owner)"
+        let own = Privileges.userName(of: wanted) ?? "\(wanted)"
+        return
+            "\(path) belongs to \(name), and \(own) runs PostgreSQL here: mount its file system if that is missing, else run `chown -R \(own): \(path)`, or correct `postgresql.os_user`"
     }
 
     static func majorVersion(_ directory: String) throws(SystemError) -> Int? {

@@ -6,9 +6,8 @@ extension Watch {
     /// Finds the server if none is known, else asks the kept session; then says when to look again.
     func look() {
         let known = state.withLock { $0.postmaster }
-        if known == nil { discover() }
+        if known == nil { discover() } else { readMark() }
         askKept()
-        readMark()
         let now = SystemClock.now()
         state.withLock { state in
             let begun = state.lookBegun ?? now
@@ -26,6 +25,8 @@ extension Watch {
 
     private func discover() {
         if let problem = DataDirectory.problem(settings) { return found(.unusable(problem)) }
+        // Before anything of it is told: a directory whose mark was not read yet would look like a foreign one.
+        let damage = readMark()
         do throws(SystemError) {
             let identifier = try DataDirectory.systemIdentifier(settings.dataDirectory)
             let version = try DataDirectory.majorVersion(settings.dataDirectory)
@@ -38,7 +39,7 @@ extension Watch {
             return found(.unusable(error.description))
         }
         let left = processes.all()
-        if left.isEmpty { return found(.stopped) }
+        if left.isEmpty { return found(damage.map { .unusable($0) } ?? .stopped) }
         // A server that just starts has no postmaster.pid yet: only a second look tells.
         let isCertain = state.withLock { state in
             let now = SystemClock.now()
@@ -84,8 +85,10 @@ extension Watch {
         if !processes.isAlive(postmaster) { postmasterEnded(postmaster) }
     }
 
-    private func readMark() {
-        guard state.withLock({ $0.readCopyMark || $0.postmaster == nil }) else { return }
+    /// What is wrong with the mark, if it was looked at.
+    @discardableResult
+    private func readMark() -> String? {
+        guard state.withLock({ $0.readCopyMark || $0.postmaster == nil }) else { return nil }
         var mark: LocalPostgres.CopyMark?
         var problem: String?
         do throws(PostgresError) {
@@ -100,6 +103,7 @@ extension Watch {
             // A running server goes on; without a mark it is in nobody's plans.
             if let problem, state.postmaster == nil { state.facts.condition = .unusable(problem) }
         }
+        return problem
     }
 
     // MARK: with a server

@@ -14,7 +14,7 @@ struct JoinAdapter: JoinPort {
         self.postgres = postgres
     }
 
-    func facts(for copy: CopyID) throws -> JoinAnswerDocument {
+    func facts() throws -> JoinAnswerDocument {
         let settings = configuration.instance
         var answer = JoinAnswerDocument()
         let now = postgres.look()
@@ -34,8 +34,12 @@ struct JoinAdapter: JoinPort {
             let source = files.source
             answer.places = [source.dataDirectory, source.configFile, source.hbaFile, source.identFile]
         }
-        // From now on the WAL that the copy will ask for is kept.
-        try postgres.instance.ensureSlot(copy.applicationName)
         return answer
+    }
+
+    func prepare(_ copy: CopyID) throws {
+        try postgres.instance.ensureSlot(copy.applicationName)
+        // Of joins that were interrupted: each had a copy of its own.
+        try postgres.instance.dropAbandonedSlots(prefix: "pgtandem_", keeping: [copy.applicationName])
     }
 }

@@ -60,7 +60,7 @@ final class PostgresAdapter: PostgresPort {
 
     private func prepareToFollow(_ fork: LSN) throws {
         guard try instance.postmaster() == nil, instance.livingProcesses().isEmpty else { return }
-        let timeline = try seen.timeline ?? instance.controlData().timeline
+        let timeline = try lastTimeline()
         let end = try WALWriter(directory: walDirectory, segmentSize: try segments())
             .prepareToFollow(fork: fork, from: fork, timeline: timeline, deadline: .seconds(30))
         guard end <= fork else {
@@ -158,7 +158,7 @@ final class PostgresAdapter: PostgresPort {
     func checkpoint() throws { try instance.checkpoint(deadline: .seconds(600)) }
 
     func findEndOfWAL(from start: LSN) throws -> LSN {
-        let timeline = try seen.timeline ?? instance.controlData().timeline
+        let timeline = try lastTimeline()
         return try WALReader(directory: walDirectory, segmentSize: try segments()).endOfWAL(
             from: start, timeline: timeline, deadline: .seconds(30))
     }
@@ -181,6 +181,13 @@ final class PostgresAdapter: PostgresPort {
 
     func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws {
         try instance.recordLineage(term, copy, parent: parent == term ? nil : parent, fork)
+    }
+
+    /// Of an instance that may be dead. Right after a promotion the control file's checkpoint is still on the old one.
+    private func lastTimeline() throws -> Timeline {
+        if let timeline = seen.timeline { return timeline }
+        let control = try instance.controlData()
+        return max(control.timeline, control.minimumRecoveryTimeline)
     }
 
     private var walDirectory: String { configuration.postgresql.dataDirectory + "/pg_wal" }

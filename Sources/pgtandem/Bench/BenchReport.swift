@@ -100,7 +100,7 @@ struct BenchReport: Encodable {
 
     var text: String {
         var lines = [
-            "Clients were without a primary for so long (ms): \(runs) runs, \(writers) writers, \(Int(writesPerSecond)) commits/s",
+            "Time without a primary, as clients see it (ms): \(runs) runs, \(writers) writers, \(Int(writesPerSecond)) commits/s",
             "",
             Self.row(["", "median", "min", "max", ""]),
         ]

@@ -46,6 +46,7 @@ struct FloorHand {
             let address = try address(words[1])
             try table.add(address)
             try Announcement.send(address.address, interface: "eth0")
+            try repeatAnnouncement(address.address)
         default: throw CommandFailure.failed("unknown order \(words.joined(separator: " "))")
         }
     }
@@ -78,6 +79,18 @@ struct FloorHand {
         _ = try session.query("select pg_catalog.pg_promote(false)", deadline: .seconds(5))
         try wait("recovery has ended") {
             try !session.query(prepared: "recovery", Self.recovery, deadline: .seconds(5)).isTrue
+        }
+    }
+
+    /// As every announcement is: one may get lost on a busy machine, and the client would find out after ten seconds.
+    private func repeatAnnouncement(_ address: IPAddress) throws {
+        try OwnThread.start("announce") {
+            for pause in [100, 200, 700] {
+                _ = SystemClock.wait(upTo: .milliseconds(pause), step: .milliseconds(pause)) { false }
+                do throws(SystemError) { try Announcement.send(address, interface: "eth0") } catch {
+                    Terminal.complain("\(error)")
+                }
+            }
         }
     }
 

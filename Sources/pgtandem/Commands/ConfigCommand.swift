@@ -15,6 +15,8 @@ struct ConfigCommand: ParsableCommand {
             let configuration = try common.load()
             let problems = configuration.warnings + SecretFiles.check(configuration, passwordMayBeMissing: true)
             for problem in problems { Terminal.complain(problem.description) }
+            // No error: it may be checked on another machine than it is for, and an interface may come later.
+            if let missing = HostChecks.missingInterface(configuration) { Terminal.complain("warning: \(missing)") }
             if problems.contains(where: { $0.severity == .error }) {
                 throw CommandFailure.failed("\(common.config) cannot be used as it is")
             }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import TandemLab
+import TandemSystem
 
 struct DemoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,11 +24,13 @@ struct DemoCommand: ParsableCommand {
         let screen = DemoScreen(isLive: isLive)
         do {
             try Lab.sweep()
-            try Lab.cleanUpOnSignals { screen.restore() }
+            try Lab.cleanUpOnSignals { screen.interrupt() }
             let demo = try Demo(screen: screen, waitsForKey: step, keeps: keep)
             let isSound = try demo.run()
             if !isSound { throw CommandFailure.failed("the demo found something that must not happen: see above") }
         } catch let error as LabError {
+            // The thread that cleans up ends the process when it is done.
+            if screen.isInterrupted { _ = SystemClock.wait(upTo: .seconds(60), step: .milliseconds(100)) { false } }
             screen.restore()
             throw CommandFailure.failed("\(error)")
         }

@@ -53,7 +53,9 @@ struct InitWork {
             directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
         let ledger = try LedgerFile(stateDirectory: configuration.stateDirectory).read()?.ledger
         try refuseForeign(ledger)
-        let isNew = try look()
+        try HostChecks.requireInterface(configuration)
+        let isNew = try look(ledger)
+        if try isNew || Instance(settings).postmaster() == nil { try HostChecks.requireFreePort(settings) }
         if isDryRun { return explain(isNew: isNew, ledger) }
 
         try StateDirectory.ensure(configuration.stateDirectory, osUser: settings.osUser)
@@ -100,7 +102,7 @@ struct InitWork {
     }
 
     /// Whether an instance has to be made; everything that forbids to go on is found before anything is touched.
-    private func look() throws -> Bool {
+    private func look(_ ledger: Ledger?) throws -> Bool {
         let remembered = try DirectoryIdentity.read(stateDirectory: configuration.stateDirectory)
         switch try DirectoryCheck.look(at: settings.dataDirectory, remembered: remembered) {
         case .missing, .empty:
@@ -110,6 +112,7 @@ struct InitWork {
                         + "remove \(configuration.stateDirectory)/ledger and \(configuration.stateDirectory)/data-directory first"
                 )
             }
+            try NewDirectory.requirePlace(settings)
             return true
         case .unmounted(let mountPoint):
             throw CommandFailure.failed(
@@ -120,8 +123,21 @@ struct InitWork {
                     + "touched; put `postgresql.data_directory` right")
         case .instance:
             _ = try DirectoryCheck.requireInstance(settings, remembered: remembered)
+            if ledger == nil { try refuseStandby() }
             return false
         }
+    }
+
+    /// Asked of its files, as it may be stopped. One whose ledger names this node may well have recovered last (section 9).
+    private func refuseStandby() throws {
+        let advice = "run `pgtandem init` on its primary, and `pgtandem join` here. Nothing was touched"
+        if access(settings.dataDirectory + "/backup_label", F_OK) == 0 {
+            throw CommandFailure.failed(
+                "\(settings.dataDirectory) is a copy of another instance that was never started: \(advice)")
+        }
+        guard try ControlData.read(settings).isStandby else { return }
+        throw CommandFailure.failed(
+            "the instance in \(settings.dataDirectory) is a standby: \(advice); or promote it first (`pg_ctl promote`)")
     }
 
     private func explain(isNew: Bool, _ ledger: Ledger?) {
@@ -233,6 +249,17 @@ struct InitWork {
 
 /// Files that root made for PostgreSQL's user.
 enum Ownership {
+    /// Before anything is made for that user.
+    static func require(_ user: String) throws {
+        do {
+            _ = try Privileges.userID(of: user)
+        } catch {
+            throw CommandFailure.failed(
+                "there is no user `\(user)` on this host: name the owner of PostgreSQL's data directory in `postgresql.os_user`. Nothing was touched"
+            )
+        }
+    }
+
     static func give(_ path: String, to user: String) throws {
         guard chown(path, try Privileges.userID(of: user), try Privileges.groupID(of: user)) == 0 else {
             throw SystemError(attempted: "give \(path) to \(user)", code: errno, advice: nil)

@@ -51,27 +51,32 @@ struct JoinWork {
             directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
         let ledgerFile = LedgerFile(stateDirectory: configuration.stateDirectory)
         let existing = try ledgerFile.read()?.ledger
+        try HostChecks.requireInterface(configuration)
         try StateDirectory.ensure(configuration.stateDirectory, osUser: settings.osUser)
         let lock = try AgentLock.take(configuration)
         defer { lock.release() }
         try Ownership.give(configuration.stateDirectory + "/lock", to: configuration.postgresql.osUser)
         let mark = try markHere()
         if let existing, let mark, mark.node == configuration.node {
+            // It may have been interrupted just before the end.
+            try Ownership.give(ledgerFile.path, to: configuration.postgresql.osUser)
             Terminal.say(
                 "this host has joined already (\(existing)): start the agent here, systemctl start pgtandem (or `pgtandem run`)")
             return
         }
 
+        if try Instance(settings).postmaster() == nil { try HostChecks.requireFreePort(settings) }
         let first = try FirstHost(configuration, identity)
         defer { first.close() }
         let isCopied = mark?.node == configuration.node
         let copy = isCopied ? mark?.copy ?? newCopy() : newCopy()
-        let facts = try first.facts(for: copy)
+        let facts = try first.facts()
         try check(facts)
         guard let password = facts.replicationPassword, let user = facts.replicationUser, let address = facts.replicationAddress
         else {
             throw CommandFailure.failed("the first host's agent sent no replication password: is its version the same?")
         }
+        try first.prepare(copy)
         try PasswordFile.write(password, to: configuration.replication.passwordFile, osUser: settings.osUser)
         try Passfile.write(settings, user: user, password: password)
         if !isCopied { try clone(facts, from: address, user: user, copy) }
@@ -91,11 +96,16 @@ struct JoinWork {
         switch try DirectoryCheck.look(
             at: settings.dataDirectory, remembered: try DirectoryIdentity.read(stateDirectory: configuration.stateDirectory))
         {
-        case .missing, .empty: return nil
+        case .missing, .empty:
+            try BaseCopy.requirePlace(settings, configuration.node)
+            return nil
         case .unmounted(let mountPoint):
             throw CommandFailure.failed(
                 "\(settings.dataDirectory) is not there: \(mountPoint) is not mounted. Nothing was touched; mount it first")
-        case .foreign, .instance: return try CopyMarkFile.read(settings.dataDirectory)
+        case .foreign, .instance:
+            let mark = try CopyMarkFile.read(settings.dataDirectory)
+            if mark?.node != configuration.node { try BaseCopy.requirePlace(settings, configuration.node) }
+            return mark
         }
     }
 
@@ -174,6 +184,7 @@ struct FirstHost {
     private static func connect(_ configuration: Configuration, _ identity: TLSIdentity, _ hello: [UInt8]) throws -> LinkClient {
         let name = configuration.peer.name.text
         var reasons: [String] = []
+        var isRefused = false
         for address in configuration.peer.addresses {
             do throws(LinkError) {
                 return try LinkClient.connect(
@@ -181,8 +192,11 @@ struct FirstHost {
                     deadline: .seconds(5))
             } catch {
                 reasons.append("\(error)")
+                if error.kind == .refused { isRefused = true }
             }
         }
+        // It answers, and another try would be refused again.
+        if isRefused { throw CommandFailure.failed("the agent on \(name) refuses this host: \(reasons.joined(separator: "; "))") }
         throw CommandFailure.unreachable(
             "the agent on \(name) cannot be reached; it must run (systemctl start pgtandem there): \(reasons.joined(separator: "; "))"
         )
@@ -191,8 +205,8 @@ struct FirstHost {
     func close() { client.close() }
 
     /// An agent that has only just started is given time to become primary.
-    func facts(for copy: CopyID) throws -> JoinAnswerDocument {
-        let request = JoinRequestDocument(step: "facts", copy: copy.text)
+    func facts() throws -> JoinAnswerDocument {
+        let request = JoinRequestDocument(step: "facts")
         var found: JoinAnswerDocument?
         var isTold = false
         _ = try SystemClock.wait(upTo: .seconds(30), step: .milliseconds(250)) {
@@ -206,6 +220,8 @@ struct FirstHost {
         guard let found else { throw CommandFailure.failed("\(name) did not answer") }
         return try Self.accepted(found, name)
     }
+
+    func prepare(_ copy: CopyID) throws { _ = try ask(JoinRequestDocument(step: "prepare", copy: copy.text)) }
 
     func ledger(for copy: CopyID) throws -> Ledger {
         guard let document = try ask(JoinRequestDocument(step: "ledger", copy: copy.text)).ledger else {

@@ -5,6 +5,7 @@ import TandemConfiguration
 import TandemCore
 import TandemLinux
 import TandemNetwork
+import TandemPostgres
 import TandemRuntime
 import TandemSystem
 import TandemWire
@@ -49,9 +50,10 @@ enum AgentAccount {
         let user = configuration.postgresql.osUser
         do {
             if geteuid() == 0 {
-                try Folder.make(configuration.stateDirectory, owner: user, mode: 0o700)
+                try Ownership.require(user)
+                try StateDirectory.ensure(configuration.stateDirectory, osUser: user)
                 let socketFolder = configuration.controlSocket.split(separator: "/").dropLast().joined(separator: "/")
-                try Folder.make("/" + socketFolder, owner: user, mode: 0o755)
+                try Folder.makeIfAbsent("/" + socketFolder, owner: user, mode: 0o755)
             }
             try Privileges.become(user: user, keeping: capabilities)
         } catch let error as SystemError {
@@ -69,7 +71,9 @@ enum AgentAccount {
 }
 
 enum Folder {
-    static func make(_ path: String, owner: String, mode: UInt32) throws {
+    /// One that is there is left as it is: `control_socket: /tmp/agent.sock` must not make /tmp ours.
+    static func makeIfAbsent(_ path: String, owner: String, mode: UInt32) throws {
+        if access(path, F_OK) == 0 { return }
         var place = ""
         for part in path.split(separator: "/") {
             place += "/" + part

@@ -30,6 +30,7 @@ struct Demo {
             try lab.stop()
             return isSound
         } catch {
+            if screen.isInterrupted { throw error }
             screen.restore()
             for host in lab.hosts { screen.say(Self.lastWords(host)) }
             do { try lab.stop() } catch let cleaning { screen.say("the clean-up failed too: \(cleaning)") }
@@ -110,6 +111,9 @@ struct Demo {
         screen.say("")
         screen.say(Terminal.bold("What the clients and the network saw, all of it:"))
         screen.say(report.summary)
+        if report.holds {
+            screen.say("No acknowledged commit was lost, one host at a time acknowledged, and no address was answered by both hosts.")
+        }
         return report.holds
     }
 

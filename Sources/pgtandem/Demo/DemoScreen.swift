@@ -6,6 +6,7 @@ final class DemoScreen: Sendable {
     let isLive: Bool
     private let drawn = Mutex<Int>(0)
     private let began = SystemClock.now()
+    private let interrupted = Mutex<Bool>(false)
 
     init(isLive: Bool) { self.isLive = isLive }
 
@@ -26,6 +27,19 @@ final class DemoScreen: Sendable {
             count = lines.count
         }
     }
+
+    /// Ctrl-C or the like: what fails from now on fails because of it, and is not said.
+    func interrupt() {
+        restore()
+        if !interrupted.withLock({ was in
+            defer { was = true }
+            return was
+        }) {
+            Terminal.write(1, "\ninterrupted: both hosts and all that belongs to them are being removed\n")
+        }
+    }
+
+    var isInterrupted: Bool { interrupted.withLock { $0 } }
 
     /// The cursor comes back.
     func restore() {
