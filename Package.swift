@@ -88,7 +88,8 @@ let package = Package(
         .testTarget(name: "TandemSystemTests", dependencies: ["TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(name: "TandemLinuxTests", dependencies: ["TandemLinux", "TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(
-            name: "TandemPostgresTests", dependencies: ["TandemPostgres", "CLinux", "TandemCore", "TandemSystem"], swiftSettings: strict),
+            name: "TandemPostgresTests", dependencies: ["TandemPostgres", "CLinux", "TandemCore", "TandemSystem"],
+            swiftSettings: strict),
         .testTarget(
             name: "TandemNetworkTests",
             dependencies: nio + certificates + ["TandemNetwork", "TandemSystem"],

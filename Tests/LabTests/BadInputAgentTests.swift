@@ -93,6 +93,11 @@ extension OnHosts.BadInput {
         try it.shell(it.a, "install -d -o postgres -m 0700 \(data)")
         try it.agentOnlyLooks(on: it.a, "\(data) is empty", "mount its file system", "pgtandem join")
         try it.refuses(it.a, ["init"], "is empty", "is a disk missing?", "remove /var/lib/pgtandem/ledger")
+        // Remembered as a file system of its own: it is called by its name.
+        let memory = "/var/lib/pgtandem/data-directory"
+        try it.shell(it.a, "cp -a \(memory) \(memory).kept && sed -i 's#^mount .*#mount \(data)#' \(memory)")
+        for command in [["init"], ["join"]] { try it.refuses(it.a, command, "\(data) is not mounted", "mount it first") }
+        try it.shell(it.a, "mv \(memory).kept \(memory)")
         try it.shell(it.a, "echo precious > \(data)/thesis.txt")
         try it.agentOnlyLooks(on: it.a, "no data directory", "data_directory")
         try it.refuses(it.a, ["init"], "thesis.txt", "data_directory")

@@ -14,6 +14,7 @@ extension OnHosts {
                 try wrongUsers(it)
                 try wrongNetwork(it)
                 try wrongDataDirectories(it)
+                try dryRuns(it)
                 try aRunningOrStoppedStandby(it)
                 try anotherServer(it)
             }
@@ -162,6 +163,14 @@ extension OnHosts {
                 "mkdir -p \(folder) && printf '#!/bin/sh\necho \"postgres (PostgreSQL) 99.1\"\n' > \(folder)/postgres && chmod 755 \(folder)/postgres"
             )
             return try it.badly(host, "bin_directory: /usr/lib/postgresql/15/bin", "bin_directory: \(folder)")
+        }
+
+        /// `init --dry-run` only looks, at an empty place and at an instance.
+        private func dryRuns(_ it: BadInputLab) throws {
+            try it.refuses(it.a, ["init", "--dry-run"], exit: 0, "take the instance in \(BadInputLab.data)", "pg_hba.conf")
+            let empty = try it.badly(
+                it.a, "data_directory: \(BadInputLab.data)", "data_directory: /var/lib/postgresql/15/none")
+            try it.refuses(it.a, ["init", "--dry-run"] + empty, exit: 0, "make a new instance in /var/lib/postgresql/15/none")
         }
 
         private func aRunningOrStoppedStandby(_ it: BadInputLab) throws {

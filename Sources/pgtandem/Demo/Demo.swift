@@ -112,7 +112,7 @@ struct Demo {
         screen.say(Terminal.bold("What the clients and the network saw, all of it:"))
         screen.say(report.summary)
         if report.holds {
-            screen.say("No acknowledged commit was lost, one host at a time acknowledged, and no address was answered by both hosts.")
+            screen.say("No acknowledged commit was lost, one host at a time acknowledged, no address was answered by both.")
         }
         return report.holds
     }
