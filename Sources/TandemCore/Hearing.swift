@@ -39,7 +39,9 @@ extension Node {
     mutating func meet(_ theirs: Ledger, at now: Instant) {
         // No ledger: this node cannot know what it has forgotten; only `join` gives it one (5.5).
         guard let mine = newest else { return }
-        guard theirs.cluster == policy.cluster, postgres?.systemIdentifier != nil else { return }
+        guard theirs.cluster == policy.cluster, theirs.primary == policy.node || theirs.primary == policy.peer,
+            postgres?.systemIdentifier != nil
+        else { return }
         if theirs.contradicts(mine) { return halt(.contradiction(mine, theirs), at: now) }
         guard theirs.isNewer(than: mine) else { return }
         if theirs.primary == policy.node { return adoptOwn(theirs, at: now) }

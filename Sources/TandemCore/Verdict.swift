@@ -33,6 +33,7 @@ public enum Refusal: Hashable, Sendable {
     case peerSilent(Duration?)
     case peerLeaving
     case notToldPairedSinceBoot
+    case namesOverridden(String)
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
     case busy(String)
@@ -60,6 +61,7 @@ public enum Refusal: Hashable, Sendable {
         case .peerSilent: "peerSilent"
         case .peerLeaving: "peerLeaving"
         case .notToldPairedSinceBoot: "notToldPairedSinceBoot"
+        case .namesOverridden: "namesOverridden"
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
         case .busy: "busy"
@@ -94,6 +96,9 @@ public enum Refusal: Hashable, Sendable {
         case .peerLeaving: "the other host's agent is stopping"
         case .notToldPairedSinceBoot:
             "this host has booted since the other one last said that they are paired: it may have gone on alone since"
+        case .namesOverridden(let names):
+            "synchronous_standby_names is overridden (`\(names)`), so commits do not wait for the other node: ALTER SYSTEM RESET"
+                + " synchronous_standby_names, or take it out of the configuration"
         case .otherSystem(let here, let there):
             "the hosts hold different databases: system identifier \(here) here, \(there) there"
         case .otherVersion(let here, let there): "PostgreSQL \(here) here, \(there) there: a pair needs one major version"

@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import TandemCore
 import TandemSystem
@@ -88,6 +89,9 @@ struct Interpreter: Sendable {
             do {
                 try ledger.write(new, peerHeardIn: peerHeardIn)
                 post(.ledgerWritten(new))
+            } catch let doubt as LedgerInDoubt {
+                log.critical("the agent ends, and its service starts it again: \(doubt)")
+                _exit(70)
             } catch {
                 post(.ledgerNotWritten(new, "\(error)"))
             }

@@ -23,7 +23,14 @@ public struct LedgerFile: LedgerPort {
             decoding: try JSON.encode(Content(ledger: LedgerDocument(ledger), peer_heard_in_boot: peerHeardIn?.text)),
             as: UTF8.self)
         let text = "\(Self.heading)\n\(body)\n\(Self.checksum(body))\n"
-        try DurableFile.write(Array(text.utf8), to: path, mode: 0o600)
+        do {
+            try DurableFile.write(Array(text.utf8), to: path, mode: 0o600)
+        } catch {
+            var isVisible = false
+            do { isVisible = try DurableFile.read(path) == Array(text.utf8) } catch { isVisible = true }
+            guard isVisible else { throw error }
+            throw LedgerInDoubt(path: path, reason: "\(error)")
+        }
     }
 
     /// nil: there is none, this node belongs to no pair yet.
@@ -62,6 +69,14 @@ public struct LedgerFile: LedgerPort {
         let digits = String(hash, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
+}
+
+/// The new ledger is the file, and whether it would survive a power loss is not known: neither the old nor the new one may be relied
+/// on. Who meets this ends the process; the next one reads what there is.
+struct LedgerInDoubt: Error, CustomStringConvertible {
+    var path: String
+    var reason: String
+    var description: String { "the ledger \(path) was written, but not durably: \(reason)" }
 }
 
 /// The ledger cannot be read for what it is. Nothing may be concluded from it, so this node takes no role.

@@ -11,6 +11,7 @@ public final class TailTransfer: Sendable {
     private let link: any LinkPort
     private let arrived: Mailbox<(id: UInt64, position: LSN, bytes: [UInt8])>
     private let numbers = Mutex<UInt64>(0)
+    private let outstanding = Mutex<UInt64?>(nil)
 
     /// Small enough to share the link with heartbeats.
     static let chunk = 256 << 10
@@ -30,7 +31,8 @@ public final class TailTransfer: Sendable {
         let began = SystemClock.now()
         while true {
             let here = try postgres.receivedWAL()
-            if here.position >= end { return }
+            // Without a stream, a position may count bytes of a torn record: what is on disk is read instead.
+            if here.isStreaming, here.position >= end { return }
             let waited = Duration.nanoseconds(SystemClock.now() - began)
             if !here.isStreaming || waited > Self.streamPatience {
                 // The stream has ended, or brings nothing any more: the rest is read straight from the other host's disk.
@@ -50,7 +52,7 @@ public final class TailTransfer: Sendable {
     private func fetch(_ timeline: Timeline, from start: LSN, upTo end: LSN) throws {
         var position = start
         while position < end {
-            let count = min(Self.chunk, Int(end.bytes - position.bytes))
+            let count = Int(min(UInt64(Self.chunk), end.bytes - position.bytes))
             let bytes = try ask(timeline, position, count)
             guard !bytes.isEmpty, bytes.count <= count else {
                 throw TailError(text: "the other host sent \(bytes.count) bytes of \(count)")
@@ -65,6 +67,8 @@ public final class TailTransfer: Sendable {
             number += 1
             return number
         }
+        outstanding.withLock { $0 = id }
+        defer { outstanding.withLock { $0 = nil } }
         let request = WALRequestDocument(id: id, timeline: timeline, position: position.description, count: count)
         link.send(FrameKind.walRequest, try JSON.encode(request))
         let deadline = SystemClock.now() + Self.answerPatience.nanoseconds
@@ -80,6 +84,8 @@ public final class TailTransfer: Sendable {
     public func received(_ payload: [UInt8]) {
         guard payload.count > 16 else { return }
         func word(_ at: Int) -> UInt64 { payload[at..<at + 8].reduce(0) { $0 << 8 | UInt64($1) } }
+        // What nobody asked for is not kept.
+        guard outstanding.withLock({ $0 }) == word(0) else { return }
         arrived.post((word(0), LSN(word(8)), Array(payload[16...])))
     }
 

@@ -12,19 +12,28 @@ public enum ProcessTable {
         return processes(ofResolvedDirectory: path)
     }
 
-    /// Asks /proc only, never the directory itself.
+    /// Stands for "some process may be left": no process has this number, and a signal to it reaches nobody.
+    public static let unknown = Int32.max
+
+    /// Asks /proc only, never the directory itself. Not knowing is not absence, since others rely on the end of every process: a
+    /// /proc that cannot be listed (no descriptor, no memory) gives `[unknown]`, and a server whose directory may not be read (a
+    /// program with file capabilities) counts.
     public static func processes(ofResolvedDirectory directory: String) -> [Int32] {
-        guard let folder = opendir("/proc") else { return [] }
+        guard let folder = opendir("/proc") else { return [unknown] }
         defer { closedir(folder) }
         var found: [Int32] = []
         while let entry = readdir(folder) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
                 name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            guard let pid = Int32(name), let place = link("/proc/\(pid)/cwd") else { continue }
-            // A directory that was removed under a running server still has that server.
-            guard place == directory || place == "\(directory) (deleted)" else { continue }
-            if startTime(of: pid) != nil { found.append(pid) }
+            guard let pid = Int32(name) else { continue }
+            if let place = link("/proc/\(pid)/cwd") {
+                // A directory that was removed under a running server still has that server.
+                guard place == directory || place == "\(directory) (deleted)" else { continue }
+                if isLive(pid) { found.append(pid) }
+            } else if errno == EACCES, geteuid() != 0, isServerOfOurs(pid) {
+                found.append(pid)
+            }
         }
         return found.sorted()
     }
@@ -43,6 +52,31 @@ public enum ProcessTable {
         // Z: zombie, X: dead.
         guard fields[0] != "Z", fields[0] != "X" else { return nil }
         return UInt64(fields[19])
+    }
+
+    /// False only for what is surely gone or a zombie.
+    private static func isLive(_ pid: Int32) -> Bool {
+        if startTime(of: pid) != nil { return true }
+        do throws(SystemError) {
+            guard let bytes = try DurableFile.read("/proc/\(pid)/stat", limit: 65536) else { return false }
+            let rest = bytes.lastIndex(of: UInt8(ascii: ")")).map { bytes[($0 + 1)...] } ?? []
+            let state = rest.first { $0 != UInt8(ascii: " ") }
+            return state != UInt8(ascii: "Z") && state != UInt8(ascii: "X")
+        } catch {
+            return error.code != ESRCH && error.code != ENOENT
+        }
+    }
+
+    /// A server process of our own user whose directory the kernel does not tell us.
+    private static func isServerOfOurs(_ pid: Int32) -> Bool {
+        do throws(SystemError) {
+            guard let facts = try FileFacts.of("/proc/\(pid)"), facts.ownerID == geteuid() || facts.ownerID == 0,
+                let name = try DurableFile.read("/proc/\(pid)/comm", limit: 4096)
+            else { return false }
+            return ["postgres\n", "postmaster\n"].contains(String(decoding: name, as: UTF8.self)) && isLive(pid)
+        } catch {
+            return error.code != ESRCH && error.code != ENOENT
+        }
     }
 
     /// Fields of stat from the third on. The second is the name in parentheses and may hold any byte.

@@ -48,7 +48,11 @@ public struct LedgerDocument: Codable, Hashable, Sendable {
             guard let lsn = LSN(text) else { throw WireError("`\(text)` is no WAL position") }
             end = lsn
         }
-        guard !primary.isEmpty, !cluster.isEmpty, lease_ms >= 0 else { throw WireError("an empty name or a negative lease") }
+        guard !primary.isEmpty, !cluster.isEmpty else { throw WireError("an empty name") }
+        // Far beyond what a pair can reach, and far below where counting would overflow.
+        guard term < 1 << 62, step < 1 << 62, (0...86_400_000).contains(lease_ms) else {
+            throw WireError("a term, step or lease beyond all bounds")
+        }
         return Ledger(
             cluster: cluster, term: Term(term), step: step, primary: NodeName(primary), bond: bond, primaryCopy: primaryCopy,
             standbyCopy: standbyCopy, arbiter: arbiter, lease: .milliseconds(lease_ms), handoverEnd: end, forced: forced ?? false)

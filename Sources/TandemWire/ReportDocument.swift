@@ -27,7 +27,7 @@ public struct ReportDocument: Codable, Sendable {
     public func report() throws(WireError) -> PeerReport {
         guard let known = Role(rawValue: role) else { throw WireError("unknown role `\(role)`") }
         var report = PeerReport(role: known, boot: BootID(boot), postgres: try postgres.postgres())
-        report.dataAge = data_age_ms.map { .milliseconds($0) }
+        report.dataAge = data_age_ms.map { .milliseconds(min(max($0, 0), 1 << 40)) }
         report.holdsPrimaryAddress = holds_primary_address
         report.holdsStandbyAddress = holds_standby_address
         report.standbyAddressHolder = standby_address_holder.map { NodeName($0) }
@@ -106,7 +106,7 @@ public struct PostgresDocument: Codable, Sendable {
         case "orphaned": known = .orphaned(processes: detail.flatMap { Int($0) } ?? 1)
         case "recovering": known = .running(isInRecovery: true)
         case "open": known = .running(isInRecovery: false)
-        case "silent": known = .silent(.milliseconds(detail.flatMap { Int64($0) } ?? 0))
+        case "silent": known = .silent(.milliseconds(min(max(detail.flatMap { Int64($0) } ?? 0, 0), 1 << 40)))
         case "unusable": known = .unusable(detail ?? "")
         default: throw WireError("unknown state of PostgreSQL `\(condition)`")
         }

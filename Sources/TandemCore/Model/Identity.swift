@@ -30,6 +30,9 @@ public struct CopyID: Hashable, Sendable, CustomStringConvertible {
 
     /// The `application_name` of the standby that holds this copy; one of its kind may be a synchronous standby (4.2).
     public var applicationName: String { "pgtandem_" + text }
+
+    /// The value of `synchronous_standby_names` by which commits wait for this copy alone (4.2).
+    public var synchronousStandbyNames: String { "FIRST 1 (\"\(applicationName)\")" }
 }
 
 /// One run of an agent: a random number in every message (section 1, "session").

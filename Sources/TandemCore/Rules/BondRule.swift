@@ -38,6 +38,7 @@ extension Node {
         if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy {
             return .otherCopy(ledger: ledger.standbyCopy, here: copy)
         }
+        if let names = overriddenNames() { return .namesOverridden(names) }
         switch report.postgres.condition {
         case .stopped, .orphaned: return .postgresNotReady("the standby's PostgreSQL has ended")
         case .unusable(let why): return .postgresNotReady("the standby's data directory cannot be used: \(why)")
@@ -47,6 +48,17 @@ extension Node {
         if let since = primary.streamLostSince, now - since > policy.streamPatience { return .notStreaming }
         if policy.mode == .asynchronous { return lagRefusal(at: now) }
         return nil
+    }
+
+    /// Somebody's own `synchronous_standby_names` counts instead of ours (`ALTER SYSTEM` beats every file): commits do not wait for the
+    /// standby of the ledger, so it may lack some (mistake 15).
+    func overriddenNames() -> String? {
+        guard policy.mode == .synchronous, settings.pending == nil, let ledger, let postgres,
+            let names = postgres.synchronousStandbyNames,
+            let copy = ledger.primary == policy.node ? ledger.standbyCopy : ledger.primaryCopy,
+            settings.written?.synchronous == copy
+        else { return nil }
+        return names == copy.synchronousStandbyNames ? nil : names
     }
 
     /// 4.6: asynchronous mode is `paired` within the lag limit only.

@@ -37,6 +37,7 @@ extension Node {
         case .unusable(let why): refusals.append(.postgresNotReady(why))
         }
         if postgres.isDelayed { refusals.append(.delayed) }
+        if let names = overriddenNames() { refusals.append(.namesOverridden(names)) }
         if let here = postgres.capacity, let there = peer.report?.postgres.capacity {
             let short = here.shortfalls(against: there)
             if !short.isEmpty { refusals.append(.settingsTooLow(short)) }

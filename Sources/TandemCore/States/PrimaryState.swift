@@ -27,7 +27,7 @@ extension Node {
             // Only when it is seen for a while: an observation from before the promotion may come late.
             next.recoveringSince = primary.recoveringSince ?? now
             state = .primary(next)
-            if primary.restart == nil, let since = next.recoveringSince, now - since > policy.heartbeat {
+            if primary.restart == nil, let since = next.recoveringSince, now - since > policy.streamPatience {
                 notice(.warning, "PostgreSQL was restarted as a standby by somebody: it is promoted again")
                 state = .promoting(Promoting(since: now, reason: .start, rung: .starting))
             }

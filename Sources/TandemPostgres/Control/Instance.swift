@@ -90,6 +90,11 @@ public final class Instance: Sendable {
         }
     }
 
+    /// Puts it back where it is missing: a promotion deletes it, and whoever was to write it again may have died.
+    public func keepStandbySignal() throws(PostgresError) {
+        if !OwnedFiles.exists(standbySignal) { try writeStandbySignal() }
+    }
+
     func removeStandbySignal() throws(PostgresError) {
         do throws(SystemError) {
             try DurableFile.remove(settings.inData("recovery.signal"))

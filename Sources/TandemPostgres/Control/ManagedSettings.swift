@@ -91,7 +91,7 @@ public struct ManagedSettings: Hashable, Sendable {
         synchronousStandby.map { ManagedSettings.synchronousNames($0) } ?? ""
     }
 
-    static func synchronousNames(_ copy: CopyID) -> String { "FIRST 1 (\"\(copy.applicationName)\")" }
+    static func synchronousNames(_ copy: CopyID) -> String { copy.synchronousStandbyNames }
 
     /// Only words that libpq 14 knows: the server's own libpq may be older than the one that wrote them.
     public var primaryConnection: String {

@@ -164,6 +164,7 @@ struct BaseCopyTidy {
     /// Settings in `postgresql.auto.conf` that a standby must not have from its source: where it streams from, and a
     /// recovery target left over from a restore, which would end its recovery.
     static let inherited: Set<String> = [
+        "synchronous_standby_names", "restart_after_crash",
         "primary_conninfo", "primary_slot_name", "recovery_target", "recovery_target_name", "recovery_target_time",
         "recovery_target_xid", "recovery_target_lsn", "recovery_target_inclusive", "recovery_target_timeline",
         "recovery_target_action", "recovery_end_command", "promote_trigger_file",

@@ -46,11 +46,12 @@ final class AddressAdapter: AddressPort {
             let owners = report.owners.map { "\($0.key) at \($0.value)" }.sorted().joined(separator: ", ")
             throw CommandFailure.failed("another machine answers for it (\(owners)); it is asked again until it is silent")
         }
-        for (address, error) in report.failed {
-            log.warning("one of several addresses could not be taken", metadata: ["address": "\(address)", "reason": "\(error)"])
-        }
         if !report.added.isEmpty {
             log.info("address taken", metadata: ["role": "\(role.rawValue)", "addresses": "\(report.added.map(\.description))"])
+        }
+        // The others serve meanwhile; this one is tried again after a pause.
+        if let (address, error) = report.failed.min(by: { $0.key.description < $1.key.description }) {
+            throw CommandFailure.failed("\(address) could not be taken: \(error)")
         }
     }
 

@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Synchronization
 import TandemConfiguration
@@ -35,7 +36,7 @@ final class PostgresAdapter: PostgresPort {
             guard observation.isRunning, box.isDue() else { return }
             checks.submit {
                 do {
-                    if observation.isRecovering { try instance.keepReady() }
+                    if observation.isRecovering { try instance.keepReady() } else { try instance.keepStandbySignal() }
                     _ = try sizes.get(instance)
                 } catch {
                     log.debug("nothing is kept ready", metadata: ["reason": "\(error)"])
@@ -55,6 +56,8 @@ final class PostgresAdapter: PostgresPort {
         let isPrimary = mode == .primary
         if case .follower(let fork) = mode { try prepareToFollow(fork) }
         let result = try instance.start(isPrimary ? .primary : .standby, deadline: .seconds(30))
+        // Settings may have been written while it read its own, before it could be found and signalled.
+        _ = ProcessTable.signal(result.postmaster.pid, SIGHUP)
         log.info("PostgreSQL started", metadata: ["as": isPrimary ? "primary" : "standby", "ms": "\(Self.ms(result.duration))"])
     }
 

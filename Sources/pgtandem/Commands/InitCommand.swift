@@ -51,18 +51,21 @@ struct InitWork {
         guard problems.isEmpty else { throw CommandFailure.failed(problems.map(\.description).joined(separator: "\n")) }
         _ = try TLSIdentity.load(
             directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
-        let ledger = try LedgerFile(stateDirectory: configuration.stateDirectory).read()?.ledger
-        try refuseForeign(ledger)
+        let before = try LedgerFile(stateDirectory: configuration.stateDirectory).read()?.ledger
+        try refuseForeign(before)
         try HostChecks.requireInterface(configuration)
-        let isNew = try look(ledger)
+        let isNew = try look(before)
         if try isNew || Instance(settings).postmaster() == nil { try HostChecks.requireFreePort(settings) }
-        if isDryRun { return explain(isNew: isNew, ledger) }
+        if isDryRun { return explain(isNew: isNew, before) }
 
         try StateDirectory.ensure(configuration.stateDirectory, osUser: settings.osUser)
         let lock = try AgentLock.take(configuration)
         defer { lock.release() }
         // The lock file is root's until now; the agent is PostgreSQL's user.
         try Ownership.give(configuration.stateDirectory + "/lock", to: configuration.postgresql.osUser)
+        // Once more, under the lock: an agent that has just ended may have given the role away.
+        let ledger = try LedgerFile(stateDirectory: configuration.stateDirectory).read()?.ledger
+        try refuseForeign(ledger)
 
         if isNew {
             Terminal.say("making a new instance in \(settings.dataDirectory)")
@@ -79,9 +82,14 @@ struct InitWork {
         for line in try OtherStarters(settings).disable() { Terminal.say(line) }
         // From here on as PostgreSQL's user: the server lets that one in through its socket (`peer`), and nothing more needs root.
         try Privileges.become(user: configuration.postgresql.osUser, keeping: [])
-        try prepareServer(instance, wanted, wasRunning: wasRunning)
+        if ledger == nil || wasRunning {
+            try prepareServer(instance, wanted, wasRunning: wasRunning)
+        } else {
+            // A node of a pair opens only with authority (5.1), which the agent alone can tell.
+            Terminal.say("PostgreSQL stays down: the agent will start it, as what the pair then says")
+        }
         try writeLedger(ledger, copy)
-        if !wasRunning { _ = try instance.stop(.fast, deadline: .seconds(60)) }
+        if ledger == nil, !wasRunning { _ = try instance.stop(.fast, deadline: .seconds(60)) }
         Terminal.say(
             "\(configuration.node) is the first node of \(configuration.cluster). Now start the agent here: systemctl start pgtandem (or `pgtandem run`)"
         )
@@ -222,6 +230,8 @@ struct InitWork {
                 "the instance here is a standby: run `pgtandem init` on its primary, and `pgtandem join` here")
         }
         let password = try PasswordFile.ensure(configuration.replication.passwordFile, osUser: settings.osUser)
+        // What `ALTER SYSTEM` says beats every file, ours too.
+        try instance.resetSystemSettings(wanted)
         try ReplicationRole.ensure(session, user: configuration.replication.user, password: password)
         try Schema.ensure(session)
         try instance.writeStandbySignal()
