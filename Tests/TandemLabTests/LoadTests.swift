@@ -79,7 +79,8 @@ extension LabTests {
                 spec.readers = 0
                 let load = try lab.startLoad(spec)
                 #expect(SystemClock.wait(upTo: .seconds(10)) { (load.counters()?.acknowledged ?? 0) > 20 })
-                #expect(try standby.host.kill(nil) > 3)
+                // Who dies of the postmaster's end before its turn is not counted.
+                #expect(try standby.host.kill(nil) > 0)
                 #expect(SystemClock.wait(upTo: .seconds(3)) { standby.host.postgresProcesses() == [] })
                 let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep';"
                 #expect(try SystemClock.wait(upTo: .seconds(5)) { try primary.query(waits) == ["1"] })
