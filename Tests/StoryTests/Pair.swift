@@ -20,6 +20,8 @@ final class Pair {
         var agentRuns = false
         var postgres: LocalPostgres.Condition = .stopped
         var settings = Settings(copy: nil, synchronous: nil, slot: nil)
+        /// `synchronous_standby_names` as somebody else set them; nil: ours count.
+        var names: String?
         var held = Event.Held(primary: .none, standby: .none)
         var notices: [String] = []
         var answers: [RequestID: [CommandAnswer]] = [:]
@@ -189,6 +191,9 @@ final class Pair {
         seen.systemIdentifier = 77
         seen.majorVersion = 15
         seen.timeline = host.timeline
+        if seen.isRunning {
+            seen.synchronousStandbyNames = host.names ?? host.settings.synchronous?.synchronousStandbyNames ?? ""
+        }
         seen.copy = .init(copy: host.copy, node: host.name)
         let peer = other(host)
         if seen.isOpen {

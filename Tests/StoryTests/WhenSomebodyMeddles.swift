@@ -60,4 +60,14 @@ import Testing
         #expect(pair.a.ledger == ledger)
         #expect(pair.a.node.role == .primary)
     }
+
+    /// `ALTER SYSTEM` beats every file: commits are acknowledged without the standby, which must not be promoted then (mistake 15).
+    @Test func overriddenNamesEndTheBond() {
+        let pair = Pair.whole()
+        pair.a.names = ""
+        pair.run(.milliseconds(500)) { $0.a.ledger?.bond == .sole }
+        #expect(pair.a.ledger?.bond == .sole)
+        #expect(pair.b.ledger?.bond == .sole, "the standby has consented, durably")
+        #expect(pair.a.notices.contains { $0.contains("ALTER SYSTEM RESET") })
+    }
 }
