@@ -80,6 +80,8 @@ public struct Primary: Hashable, Sendable {
     public var restartNotBefore: Instant?
     /// Since when PostgreSQL is seen in recovery here, which a primary's is not.
     public var recoveringSince: Instant?
+    /// Since when somebody else's `synchronous_standby_names` is seen: an observation may be older than our own settings.
+    public var overriddenSince: Instant?
     /// Since when the standby has been seen without a WAL stream.
     public var streamLostSince: Instant?
     /// The number of the first heartbeat that orders the standby address to this node: the standby must have seen it (7).

@@ -10,13 +10,17 @@ extension OnHosts {
     @Suite struct WhenWeSwitchOver {
         @Test func bothWaysUnderLoadNothingIsLost() throws {
             try PairOnHosts.story { pair in
-                for target in ["b", "a"] {
+                for (round, target) in ["b", "a"].enumerated() {
                     let began = SystemClock.now()
                     try pair.script.command(on: pair.host(target), ["switchover", "--to", target])
                     try pair.waitUntilWhole(primary: target)
                     try pair.letClientsWrite(50)
                     let outage = try pair.outage(since: began)
                     #expect(outage.writes.longestGap < .seconds(2), "writes were out for \(outage.writes.longestGap)")
+                    // Handover, consent, paired: three steps, and none more while nothing happens.
+                    let status = try pair.status(pair.host(target))
+                    #expect(status.term == UInt64(3 + round))
+                    #expect(status.step.map { $0 <= 2 } == true, "the bond swings: step \(status.step ?? 0)")
                 }
             }
         }

@@ -65,7 +65,7 @@ import Testing
     @Test func overriddenNamesEndTheBond() {
         let pair = Pair.whole()
         pair.a.names = ""
-        pair.run(.milliseconds(500)) { $0.a.ledger?.bond == .sole }
+        pair.run(.seconds(2)) { $0.a.ledger?.bond == .sole }
         #expect(pair.a.ledger?.bond == .sole)
         #expect(pair.b.ledger?.bond == .sole, "the standby has consented, durably")
         #expect(pair.a.notices.contains { $0.contains("ALTER SYSTEM RESET") })

@@ -38,7 +38,9 @@ extension Node {
         if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy {
             return .otherCopy(ledger: ledger.standbyCopy, here: copy)
         }
-        if let names = overriddenNames() { return .namesOverridden(names) }
+        if let names = overriddenNames(), let since = primary.overriddenSince, now - since > policy.streamPatience {
+            return .namesOverridden(names)
+        }
         switch report.postgres.condition {
         case .stopped, .orphaned: return .postgresNotReady("the standby's PostgreSQL has ended")
         case .unusable(let why): return .postgresNotReady("the standby's data directory cannot be used: \(why)")

@@ -41,6 +41,7 @@ extension Node {
             leave(at: now)
             guard case .primary = state else { return }
         }
+        next.overriddenSince = overriddenNames() == nil ? nil : next.overriddenSince ?? now
         next.streamLostSince = standbyStreams() ? nil : next.streamLostSince ?? now
         let holder = wantedStandbyHolder(next.ordered.holder, at: now)
         if holder != next.ordered.holder { next.ordered = .init(holder: holder, number: heartbeats + 1) }
