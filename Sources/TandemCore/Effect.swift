@@ -2,7 +2,9 @@
 /// and the core waits for `ledgerWritten` where one does. Each may run twice after a crash, and is harmless then.
 public enum Effect: Hashable, Sendable {
     /// Write, fsync, rename, fsync of the folder; comes back as `ledgerWritten`. Written again: the same file.
-    case writeLedger(Ledger, peerHeardIn: BootID?)
+    /// Beside the ledger, two notes of this node's own: the boot in which the peer confirmed the bond (4.3), and the fork that its
+    /// next start has to know (`StartMode.follower`).
+    case writeLedger(Ledger, peerHeardIn: BootID?, follows: LSN?)
     case send(Heartbeat, Heartbeat.Header)
     /// Start PostgreSQL. Already running: done.
     case start(StartMode, OperationID)

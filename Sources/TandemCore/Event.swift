@@ -27,11 +27,14 @@ public enum Event: Hashable, Sendable {
         public var ledger: Ledger?
         /// The boot of this host in which the peer last confirmed the bond (4.3, boot rule); kept beside the ledger.
         public var peerHeardIn: BootID?
-        public init(session: SessionID, boot: BootID, ledger: Ledger?, peerHeardIn: BootID?) {
+        /// This node handed over and has not started as a follower since: where its WAL ends.
+        public var follows: LSN?
+        public init(session: SessionID, boot: BootID, ledger: Ledger?, peerHeardIn: BootID?, follows: LSN? = nil) {
             self.session = session
             self.boot = boot
             self.ledger = ledger
             self.peerHeardIn = peerHeardIn
+            self.follows = follows
         }
     }
 

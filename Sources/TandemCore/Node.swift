@@ -84,6 +84,7 @@ public struct Node: Sendable {
             boot = start.boot
             ledger = start.ledger
             peerHeardIn = start.peerHeardIn
+            follows = start.follows
             state = .waiting(Waiting(since: now))
         case .tick:
             break
@@ -134,7 +135,10 @@ public struct Node: Sendable {
         }
         if instance.completed(operation, outcome, at: now + policy.retry) {
             // From its first start as follower on, its WAL goes on behind the fork.
-            if outcome == .done, instance.isStarting { follows = nil }
+            if outcome == .done, instance.isStarting, follows != nil {
+                follows = nil
+                rewriteNotes()
+            }
             return
         }
         if addresses.completed(operation, outcome, at: now + policy.retry) { return }
@@ -207,42 +211,5 @@ public struct Node: Sendable {
             }
             if state == before { return }
         }
-    }
-
-    // MARK: - small tools for the states
-
-    mutating func nextOperation() -> OperationID {
-        operations += 1
-        return OperationID(operations)
-    }
-
-    mutating func order(_ effect: Effect) { effects.append(effect) }
-
-    mutating func notice(_ level: Notice.Level, _ text: String, _ facts: [Notice.Fact] = []) {
-        var all = facts
-        if let ledger {
-            all.append(.init("term", ledger.term))
-            all.append(.init("step", ledger.step))
-        }
-        effects.append(.notice(Notice(level, text, all)))
-    }
-
-    /// Puts a newer ledger on its way to the disk. Nothing that relies on it may happen before `ledgerWritten`.
-    mutating func write(_ newer: Ledger) {
-        guard newest.map({ newer.isNewer(than: $0) }) ?? true else { return }
-        writing = newer
-        effects.append(.writeLedger(newer, peerHeardIn: peerHeardIn))
-    }
-
-    /// The newest ledger that this node knows, durable or not: what a newer one is measured against.
-    var newest: Ledger? { writing ?? ledger }
-
-    /// The boot rule of 4.3 rests on this: that the peer was heard, in this boot, to agree with the ledger here.
-    mutating func notePeerHeard(at now: Instant) {
-        guard peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now) else {
-            return
-        }
-        peerHeardIn = boot
-        if writing == nil { effects.append(.writeLedger(ledger, peerHeardIn: boot)) }
     }
 }

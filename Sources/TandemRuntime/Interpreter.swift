@@ -33,7 +33,7 @@ struct Interpreter: Sendable {
 
     func perform(_ effect: Effect) {
         switch effect {
-        case .writeLedger(let new, let peerHeardIn): write(new, peerHeardIn)
+        case .writeLedger(let new, let peerHeardIn, let follows): write(new, peerHeardIn, follows)
         case .send(let heartbeat, let header): link.send(2, encode(heartbeat, header))
         case .start(let mode, let id):
             control(id, "start PostgreSQL") {
@@ -84,10 +84,10 @@ struct Interpreter: Sendable {
         }
     }
 
-    private func write(_ new: Ledger, _ peerHeardIn: BootID?) {
+    private func write(_ new: Ledger, _ peerHeardIn: BootID?, _ follows: LSN?) {
         lanes.ledger.submit {
             do {
-                try ledger.write(new, peerHeardIn: peerHeardIn)
+                try ledger.write(new, peerHeardIn: peerHeardIn, follows: follows)
                 post(.ledgerWritten(new))
             } catch let doubt as LedgerInDoubt {
                 log.critical("the agent ends, and its service starts it again: \(doubt)")

@@ -10,18 +10,27 @@ public struct LedgerFile: LedgerPort {
 
     public init(stateDirectory: String) { path = stateDirectory + "/ledger" }
 
-    /// What the file holds. `peerHeardIn` is this node's own note for the boot rule of 4.3, no part of the ledger.
+    /// What the file holds. The last two are this node's own notes, no part of the ledger: for the boot rule of 4.3, and the end of
+    /// WAL that the next start has to know after a handover.
     struct Content: Codable {
         var ledger: LedgerDocument
         var peer_heard_in_boot: String?
+        var follow_end: String?
+    }
+
+    /// What is read back.
+    public struct Found: Sendable {
+        public var ledger: Ledger
+        public var peerHeardIn: BootID?
+        public var follows: LSN?
     }
 
     private static let heading = "pgtandem ledger, version 1"
 
-    public func write(_ ledger: Ledger, peerHeardIn: BootID?) throws {
-        let body = String(
-            decoding: try JSON.encode(Content(ledger: LedgerDocument(ledger), peer_heard_in_boot: peerHeardIn?.text)),
-            as: UTF8.self)
+    public func write(_ ledger: Ledger, peerHeardIn: BootID?, follows: LSN? = nil) throws {
+        let content = Content(
+            ledger: LedgerDocument(ledger), peer_heard_in_boot: peerHeardIn?.text, follow_end: follows?.description)
+        let body = String(decoding: try JSON.encode(content), as: UTF8.self)
         let text = "\(Self.heading)\n\(body)\n\(Self.checksum(body))\n"
         do {
             try DurableFile.write(Array(text.utf8), to: path, mode: 0o600)
@@ -34,7 +43,7 @@ public struct LedgerFile: LedgerPort {
     }
 
     /// nil: there is none, this node belongs to no pair yet.
-    public func read() throws -> (ledger: Ledger, peerHeardIn: BootID?)? {
+    public func read() throws -> Found? {
         guard let bytes = try load() else { return nil }
         guard let text = String(validating: bytes, as: UTF8.self) else { throw damaged("it is not text") }
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
@@ -44,7 +53,10 @@ public struct LedgerFile: LedgerPort {
         guard lines[2] == Self.checksum(String(lines[1])) else { throw damaged("its checksum does not fit its content") }
         do {
             let content = try JSON.decode(Content.self, from: Array(lines[1].utf8))
-            return (try content.ledger.ledger(), content.peer_heard_in_boot.map { BootID($0) })
+            let follows = content.follow_end.flatMap { LSN($0) }
+            guard (follows == nil) == (content.follow_end == nil) else { throw WireError("`follow_end` is no WAL position") }
+            return Found(
+                ledger: try content.ledger.ledger(), peerHeardIn: content.peer_heard_in_boot.map { BootID($0) }, follows: follows)
         } catch {
             throw damaged("\(error)")
         }

@@ -59,5 +59,5 @@ public protocol LinkPort: Sendable {
 
 /// The ledger on disk.
 public protocol LedgerPort: Sendable {
-    func write(_ ledger: Ledger, peerHeardIn: BootID?) throws
+    func write(_ ledger: Ledger, peerHeardIn: BootID?, follows: LSN?) throws
 }

@@ -80,7 +80,7 @@ struct AgentAssembly {
         try waitForSignals(signals, agent)
 
         agent.run(
-            .init(session: session, boot: boot, ledger: found?.ledger, peerHeardIn: found?.peerHeardIn),
+            .init(session: session, boot: boot, ledger: found?.ledger, peerHeardIn: found?.peerHeardIn, follows: found?.follows),
             .init(postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, tail: tail))
         control.stop()
         link.close()

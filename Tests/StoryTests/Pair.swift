@@ -12,6 +12,7 @@ final class Pair {
         // disk
         var ledger: Ledger?
         var peerHeardIn: BootID?
+        var follows: LSN?
         /// WAL as the list of commits in it.
         var wal: [Int] = []
         var timeline: Timeline = 1
@@ -89,7 +90,9 @@ final class Pair {
         feed(
             host,
             .started(
-                .init(session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn)))
+                .init(
+                    session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn,
+                    follows: host.follows)))
         feed(host, .addresses(host.held))
         observe(host)
         greet(host)
@@ -326,13 +329,14 @@ final class Pair {
         if let left = host.failing[String(word)], left > 0 {
             host.failing[String(word)] = left - 1
             if let id = operation(of: effect) { return done(id, .failed("\(word) failed, as the story says")) }
-            if case .writeLedger(let ledger, _) = effect {
+            if case .writeLedger(let ledger, _, _) = effect {
                 return later(.zero, .event(host.name.text, session: session, .ledgerNotWritten(ledger, "disk full")))
             }
         }
         let peer = other(host)
         switch effect {
-        case .writeLedger(let ledger, let heard):
+        case .writeLedger(let ledger, let heard, let follows):
+            host.follows = follows
             host.ledger = ledger
             host.peerHeardIn = heard
             later(.zero, .event(host.name.text, session: session, .ledgerWritten(ledger)))
@@ -383,16 +387,6 @@ final class Pair {
             later(.zero, .event(host.name.text, session: session, .addresses(host.held)))
             done(id)
         case .recordLineage, .answer, .notice, .exit: break
-        }
-    }
-
-    private func operation(of effect: Effect) -> OperationID? {
-        switch effect {
-        case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
-            .confirmPosition(_, let id), .checkpoint(let id), .findEndOfWAL(_, let id), .receiveWAL(_, let id),
-            .claimAddress(_, _, let id), .releaseAddress(_, let id):
-            id
-        case .writeLedger, .send, .recordLineage, .answer, .notice, .exit: nil
         }
     }
 }

@@ -21,3 +21,15 @@ extension Pair {
         return pair
     }
 }
+
+extension Pair {
+    func operation(of effect: Effect) -> OperationID? {
+        switch effect {
+        case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
+            .confirmPosition(_, let id), .checkpoint(let id), .findEndOfWAL(_, let id), .receiveWAL(_, let id),
+            .claimAddress(_, _, let id), .releaseAddress(_, let id):
+            id
+        case .writeLedger, .send, .recordLineage, .answer, .notice, .exit: nil
+        }
+    }
+}

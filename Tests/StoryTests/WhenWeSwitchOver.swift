@@ -115,4 +115,21 @@ import Testing
         if case .follower(let fork) = starts[1] { #expect(fork > LSN(1000)) } else { #expect(Bool(false), "\(starts)") }
         #expect(starts[2] == .standby)
     }
+
+    @Test func aPowerLossBetweenTheHandoverAndTheFirstStartForgetsNothing() {
+        let pair = Pair.whole()
+        pair.a.failing["start"] = 1_000_000
+        pair.killPostgres(pair.a)
+        pair.run(.seconds(5)) { $0.b.held.primary == .all && $0.a.ledger?.bond == .sole }
+        #expect(pair.a.ledger?.handoverEnd == nil, "consent has replaced the handover's ledger")
+        pair.powerOff(pair.a)
+        pair.a.failing = [:]
+        pair.run(.seconds(1))
+        pair.boot(pair.a)
+        pair.run(.seconds(20)) { $0.isWhole(primary: "b") }
+        guard case .follower? = pair.starts.last(where: { $0.host == "a" })?.mode else {
+            return #expect(Bool(false), "\(pair.starts)")
+        }
+        #expect(pair.a.follows == nil, "from its first start on, its WAL goes on behind the fork")
+    }
 }

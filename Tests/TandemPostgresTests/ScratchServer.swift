@@ -99,6 +99,8 @@ final class Scratch {
                 wal_keep_size = 64MB
                 wal_retrieve_retry_interval = 100ms
                 restart_after_crash = off
+                # In the data directory, so that a server that is killed leaves nothing on this machine.
+                dynamic_shared_memory_type = mmap
                 \(configuration)
                 include_if_exists = '\(settings.includeFile)'
 

@@ -65,7 +65,10 @@ final class WALInstance: Sendable {
     func append(_ settings: [String]) throws {
         let path = data + "/postgresql.conf"
         let before = try String(contentsOfFile: path, encoding: .utf8)
-        let text = before + settings.joined(separator: "\n") + "\nunix_socket_directories = '\(folder)'\n"
+        let text =
+            before + settings.joined(separator: "\n") + "\nunix_socket_directories = '\(folder)'\n"
+            // In the data directory, so that a server that is killed leaves nothing on this machine.
+            + "dynamic_shared_memory_type = mmap\n"
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
         try handle.truncate(atOffset: 0)
         try handle.write(contentsOf: Data(text.utf8))

@@ -24,10 +24,11 @@ import Testing
     @Test func whatIsWrittenIsRead() throws {
         try withFolder { file in
             #expect(try file.read() == nil, "none yet")
-            try file.write(ledger, peerHeardIn: BootID("boot 1"))
+            try file.write(ledger, peerHeardIn: BootID("boot 1"), follows: LSN(0x305_5400))
             let found = try file.read()
             #expect(found?.ledger == ledger)
             #expect(found?.peerHeardIn == BootID("boot 1"))
+            #expect(found?.follows == LSN(0x305_5400))
         }
     }
 

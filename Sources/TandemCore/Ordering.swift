@@ -1,0 +1,45 @@
+// Small tools for the states: orders to the shell, and ledgers on their way to the disk.
+
+extension Node {
+    mutating func nextOperation() -> OperationID {
+        operations += 1
+        return OperationID(operations)
+    }
+
+    mutating func order(_ effect: Effect) { effects.append(effect) }
+
+    mutating func notice(_ level: Notice.Level, _ text: String, _ facts: [Notice.Fact] = []) {
+        var all = facts
+        if let ledger {
+            all.append(.init("term", ledger.term))
+            all.append(.init("step", ledger.step))
+        }
+        effects.append(.notice(Notice(level, text, all)))
+    }
+
+    /// Puts a newer ledger on its way to the disk. Nothing that relies on it may happen before `ledgerWritten`.
+    mutating func write(_ newer: Ledger) {
+        guard newest.map({ newer.isNewer(than: $0) }) ?? true else { return }
+        writing = newer
+        // A handover of this node's own carries the note with it: durable together.
+        let isGiven = newer.primary == policy.peer && newer.handoverEnd != nil
+        effects.append(.writeLedger(newer, peerHeardIn: peerHeardIn, follows: isGiven ? newer.handoverEnd : follows))
+    }
+
+    /// The newest ledger that this node knows, durable or not: what a newer one is measured against.
+    var newest: Ledger? { writing ?? ledger }
+
+    /// The boot rule of 4.3 rests on this: that the peer was heard, in this boot, to agree with the ledger here.
+    mutating func notePeerHeard(at now: Instant) {
+        guard peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now) else {
+            return
+        }
+        peerHeardIn = boot
+        rewriteNotes()
+    }
+
+    /// The same ledger with this node's present notes; one that is on its way carries them anyway.
+    mutating func rewriteNotes() {
+        if writing == nil, let ledger { effects.append(.writeLedger(ledger, peerHeardIn: peerHeardIn, follows: follows)) }
+    }
+}
