@@ -109,27 +109,59 @@ public struct Configuration: Hashable, Sendable {
         public var kind: ArbiterKind
     }
 
-    /// The pace of the agents' link. The arbiter `manual` has no lease: nothing here moves the primary role by itself.
+    /// The pace of the agents' link, and the lease that an arbiter which lends one gives (`protocol.md` 3.1). The arbiter `manual` has
+    /// none: nothing here moves the primary role by itself.
     public struct Timing: Hashable, Sendable {
         public enum Profile: String, Hashable, Sendable, CaseIterable {
             case standard
             case fast
             case relaxed
 
-            /// `protocol.md` 3.1, defaults of h.
-            public var heartbeat: Duration {
+            var durations: TandemCore.Timing {
                 switch self {
-                case .standard: .milliseconds(200)
-                case .fast: .milliseconds(40)
-                case .relaxed: .seconds(1)
+                case .standard: .standard
+                case .fast: .fast
+                case .relaxed: .relaxed
                 }
             }
         }
 
         /// nil: the configuration gives the heartbeat itself.
         public var profile: Profile?
+        /// As the core takes them: the inequality of `protocol.md` 3.1 holds.
+        public var durations: TandemCore.Timing
+
         /// h: the time between two heartbeats.
-        public var heartbeat: Duration
+        public var heartbeat: Duration { durations.heartbeat }
+        /// L: how long a primary may write without hearing from anyone.
+        public var lease: Duration { durations.lease }
+
+        init(_ profile: Profile) {
+            self.profile = profile
+            durations = profile.durations
+        }
+
+        /// A heartbeat of one's own, and all else in the proportions of the profiles: with theirs, it is theirs.
+        init(heartbeat: Duration, lease: Duration? = nil) {
+            let lease = lease ?? heartbeat * 10
+            durations = TandemCore.Timing(
+                heartbeat: heartbeat, lease: lease, margin: Self.margin(of: lease),
+                answer: min(max(heartbeat / 2, .milliseconds(40)), .milliseconds(500)))
+        }
+
+        /// A short lease leaves the guard little time to kill and to remove the addresses.
+        private static func margin(of lease: Duration) -> Duration {
+            lease < .seconds(1) ? .milliseconds(100) : .milliseconds(300)
+        }
+
+        /// The shortest lease that this heartbeat allows; a longer lease may have a longer margin.
+        var leastLease: Duration {
+            var short = durations
+            short.margin = Self.margin(of: .zero)
+            if short.required < .seconds(1) { return short.required }
+            short.margin = Self.margin(of: .seconds(1))
+            return short.required
+        }
     }
 
     public struct TLS: Hashable, Sendable {

@@ -47,37 +47,70 @@ extension ConfigurationReader {
         return time
     }
 
+    private enum Offered: String, CaseIterable { case manual }
+
     func readArbiter() -> Configuration.Arbiter? {
         let why = "what decides when the two hosts cannot hear each other is a choice that nobody makes for you"
         let section = root.requiredSection("arbiter", example: "{ kind: manual }", why: why)
         let kind = section.required("kind", example: "manual", why: why) { text throws(ValueError) -> ArbiterKind in
-            if let kind = ArbiterKind(rawValue: text) { return kind }
+            // The core knows the witness; this version has neither a guard nor a link to one.
             if ["witness", "etcd", "fencing"].contains(text) {
                 throw ValueError(
                     "this version does not have the arbiter `\(text)` yet",
                     advice: "Write `manual`: a person who knows that the other host is off promotes this one with "
                         + "`pgtandem failover --peer-is-down`.")
             }
-            return try Section.word(text)
+            let offered: Offered = try Section.word(text)
+            switch offered {
+            case .manual: return .manual
+            }
         }
         return kind.map { Configuration.Arbiter(kind: $0.value) }
     }
 
+    /// A profile; or a heartbeat, and a lease if one likes.
     func readTiming() -> Configuration.Timing? {
         let section = root.section("timing")
-        if let entry = section.values["heartbeat"] {
-            if section.values["profile"] != nil {
+        let lease = section.values["lease"]
+        guard let heartbeat = section.values["heartbeat"] else {
+            if let lease {
+                let isProfile = section.values["profile"] != nil
                 reader.report(
-                    "`profile` and `heartbeat` say the same thing", at: entry.key, key: "timing.heartbeat",
-                    advice: "Keep one of them.")
+                    isProfile ? "the profile sets the lease" : "a lease needs the heartbeat that it fits to", at: lease.key,
+                    key: "timing.lease",
+                    advice: isProfile
+                        ? "Remove it, or write `heartbeat` and `lease` instead of `profile`." : "Add `heartbeat`; usual is 200ms."
+                )
                 return nil
             }
-            return section.value("heartbeat", default: .zero, Self.heartbeat).map {
-                Configuration.Timing(profile: nil, heartbeat: $0)
-            }
+            return section.word("profile", default: Configuration.Timing.Profile.standard).map { Configuration.Timing($0) }
         }
-        let profile = section.word("profile", default: Configuration.Timing.Profile.standard)
-        return profile.map { Configuration.Timing(profile: $0, heartbeat: $0.heartbeat) }
+        guard section.values["profile"] == nil else {
+            reader.report(
+                "`profile` and `heartbeat` say the same thing", at: heartbeat.key, key: "timing.heartbeat",
+                advice: "Keep one of them.")
+            return nil
+        }
+        let pace = section.value("heartbeat", default: .zero, Self.heartbeat)
+        let span = section.value("lease", default: nil) { text throws(ValueError) -> Duration? in try Self.lease(text) }
+        guard let pace, let span else { return nil }
+        let timing = Configuration.Timing(heartbeat: pace, lease: span)
+        guard timing.durations.isSound else {
+            refuse(timing, at: lease ?? heartbeat, isLeaseGiven: lease != nil)
+            return nil
+        }
+        return timing
+    }
+
+    private func refuse(_ timing: Configuration.Timing, at entry: Entry, isLeaseGiven: Bool) {
+        let least = DurationText.text(timing.leastLease)
+        let given = isLeaseGiven ? "" : ", as it is ten heartbeats unless `lease` is given"
+        reader.report(
+            "the lease is too short\(given): \(timing.durations.inequality)", at: entry.value.position ?? entry.key,
+            key: isLeaseGiven ? "timing.lease" : "timing.heartbeat",
+            advice: isLeaseGiven
+                ? "Write a lease of at least \(least), or a shorter heartbeat."
+                : "Write a longer heartbeat, or add `lease: \(least)` or more.")
     }
 
     /// Below 10 ms the scheduler's own delays look like silence; above 10 s nobody would learn of a failure in time.
@@ -86,6 +119,17 @@ extension ConfigurationReader {
         guard time >= .milliseconds(10), time <= .seconds(10) else {
             throw ValueError(
                 "a heartbeat every \(DurationText.text(time)) is out of range", advice: "Write 10ms to 10s; usual is 200ms.")
+        }
+        return time
+    }
+
+    /// How short it may be is the inequality's matter. As long as it is, nobody takes over from a primary that died.
+    private static func lease(_ text: String) throws(ValueError) -> Duration {
+        let time = try DurationText.parse(text)
+        guard time <= .seconds(600) else {
+            throw ValueError(
+                "a lease of \(DurationText.text(time)) is out of range: so long would writes be out when the primary's host dies",
+                advice: "Write 10min at most; usual is 2s, ten heartbeats.")
         }
         return time
     }

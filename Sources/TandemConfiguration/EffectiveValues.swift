@@ -40,6 +40,7 @@ extension Configuration {
         add("arbiter.kind", arbiter.kind.rawValue)
         if let profile = timing.profile { add("timing.profile", profile.rawValue) }
         add("timing.heartbeat", DurationText.text(timing.heartbeat))
+        add("timing.lease", DurationText.text(timing.lease))
         add("tls.directory", tls.directory)
         add("log.format", log.format.rawValue)
         add("log.level", log.level.rawValue)
@@ -74,6 +75,7 @@ extension Configuration {
             "replication.mode": replication.mode.rawValue,
             "arbiter.kind": arbiter.kind.rawValue,
             "timing.heartbeat": DurationText.text(timing.heartbeat),
+            "timing.lease": DurationText.text(timing.lease),
         ]
         for node in nodes { values["nodes.\(node.name).addresses"] = Self.list(node.addresses) }
         for (key, value) in limitValues { values[key] = value }

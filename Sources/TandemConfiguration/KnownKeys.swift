@@ -18,7 +18,7 @@ enum KnownKeys {
         "limits.handover": ["bytes"],
         "limits.return_standby_address": ["bytes", "age"],
         "arbiter": ["kind"],
-        "timing": ["profile", "heartbeat"],
+        "timing": ["profile", "heartbeat", "lease"],
         "tls": ["directory"],
         "log": ["format", "level"],
     ]
@@ -27,7 +27,6 @@ enum KnownKeys {
     static let later: [String: [String]] = [
         "": ["watchdog", "preferred_primary", "failback", "rejoin", "archive", "http", "hooks"],
         "arbiter": ["witness", "etcd", "fencing"],
-        "timing": ["lease"],
     ]
 
     static func isLater(_ key: String, in section: String) -> Bool { later[section]?.contains(key) ?? false }

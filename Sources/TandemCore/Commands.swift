@@ -4,7 +4,9 @@ extension Node {
     mutating func obey(_ command: Command, _ id: RequestID, at now: Instant) {
         switch command {
         case .switchover(let target, let dryRun): switchover(to: target, dryRun: dryRun, id, at: now)
-        case .failover: failover(id, at: now)
+        case .failover(let acceptDataLoss): failover(acceptDataLoss, id, at: now)
+        case .pause(let maintenance): pause(maintenance, id, at: now)
+        case .resume: resume(id, at: now)
         case .join(let copy): join(copy, id, at: now)
         }
     }
@@ -27,61 +29,33 @@ extension Node {
             if !peer.isHeard(within: policy.silence, at: now) { refusals.append(.peerSilent(peer.silence(at: now))) }
             if !refusals.isEmpty { return refuse(id, refusals) }
             if dryRun { return order(.answer(id, .done("\(policy.node) could take over now, without losing a commit"))) }
-            request = PendingRequest(id: id, number: nextOperation().number, since: now)
-            order(.answer(id, .progress("asked the primary \(policy.peer)")))
+            passOn(id, at: now) { .switchover(request: $0) }
         case .waiting, .promoting, .handingOver, .stopping, .halted:
             refuse(id, [.busy("this node is \(state.name): a switchover needs a primary and a standby")])
         }
     }
 
+    /// The primary carries it out; its answer comes with a heartbeat.
+    mutating func passOn(_ id: RequestID, at now: Instant, _ ask: (UInt64) -> Heartbeat.Ask) {
+        let number = nextOperation().number
+        request = PendingRequest(id: id, number: number, since: now, ask: ask(number))
+        order(.answer(id, .progress("asked the primary \(policy.peer)")))
+    }
+
     /// The person asked at the standby; the primary's rules decide.
-    mutating func switchoverAskedByPeer(_ number: UInt64, at now: Instant) {
-        guard case .primary = state, lastAsked != number else { return }
+    mutating func askedByPeer(_ ask: Heartbeat.Ask, at now: Instant) {
+        guard case .primary = state, let number = ask.request, lastAsked != number else { return }
         lastAsked = number
-        switch mayHandOver(crashed: false, at: now) {
-        case .go: beginHandover(.plannedThere(request: number), at: now)
-        case .no(let refusals): refusedThere = .switchoverRefused(request: number, refusals.map(\.note))
+        switch ask {
+        case .switchover:
+            switch mayHandOver(crashed: false, at: now) {
+            case .go: beginHandover(.plannedThere(request: number), at: now)
+            case .no(let refusals): answerThere = .requestRefused(request: number, refusals.map(\.note))
+            }
+        case .pause(_, let maintenance): pauseAskedThere(maintenance, number, at: now)
+        case .resume: resumeAskedThere(number, at: now)
+        case .consent, .prepare: break
         }
-    }
-
-    /// 4.3 and 4.1, arbiter `manual`: a person vouches that the other host is off and stays off.
-    private mutating func failover(_ id: RequestID, at now: Instant) {
-        guard writing == nil, request == nil else {
-            return refuse(id, [.busy("another change is under way: look at `pgtandem status`")])
-        }
-        switch state {
-        case .standby:
-            if case .no(let refusals) = mayPromoteByWord(at: now) { return refuse(id, refusals) }
-            guard let ledger, let copy = postgres?.copy?.copy else { return refuse(id, [.noLedger]) }
-            let mine = promotedLedger(from: ledger, copy: copy)
-            notice(.warning, "a person vouches that \(policy.peer) is off: this node is promoted", [.init("ledger", mine)])
-            order(.answer(id, .progress("promoting \(policy.node)")))
-            state = .promoting(Promoting(since: now, reason: .failover(id, mine), rung: .writing(mine)))
-            write(mine)
-        case .primary:
-            if case .no(let refusals) = mayPartByWord(at: now) { return refuse(id, refusals) }
-            guard let ledger else { return refuse(id, [.noLedger]) }
-            notice(.warning, "a person vouches that \(policy.peer) is off: this node goes on alone")
-            request = PendingRequest(id: id, number: 0, since: now)
-            write(ledger.sole())
-        case .waiting:
-            wordAtStart(id, at: now)
-        case .promoting(let promoting) where promoting.reason == .start:
-            wordAtStart(id, at: now)
-        case .promoting, .handingOver, .stopping, .halted:
-            refuse(id, [.busy("this node is \(state.name): wait until it is primary or standby")])
-        }
-    }
-
-    /// A paired primary that has booted and hears nobody waits (5.3). A person's word cannot help it here: the standby may have
-    /// been promoted since, and only the boot rule of 4.3 could exclude that.
-    private mutating func wordAtStart(_ id: RequestID, at now: Instant) {
-        guard let ledger, ledger.primary == policy.node, ledger.bond == .paired, peerHeardIn == boot,
-            !peer.isHeard(within: policy.silence, at: now)
-        else { return refuse(id, [ledger == nil ? .noLedger : .notToldPairedSinceBoot]) }
-        notice(.warning, "a person vouches that \(policy.peer) is off: this node goes on alone")
-        request = PendingRequest(id: id, number: 0, since: now)
-        write(ledger.sole())
     }
 
     /// 5.5: the copy that the peer's `join` made gets `(T, n+1, other, sole)` from a primary that is open without its help.

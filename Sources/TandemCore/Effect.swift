@@ -1,11 +1,15 @@
 /// An order to the shell. The order of effects is part of their meaning: what must be durable comes before what relies on it,
 /// and the core waits for `ledgerWritten` where one does. Each may run twice after a crash, and is harmless then.
-public enum Effect: Hashable, Sendable {
+public enum Effect: Hashable, Sendable, Codable {
     /// Write, fsync, rename, fsync of the folder; comes back as `ledgerWritten`. Written again: the same file.
-    /// Beside the ledger, two notes of this node's own: the boot in which the peer confirmed the bond (4.3), and the fork that its
-    /// next start has to know (`StartMode.follower`).
-    case writeLedger(Ledger, peerHeardIn: BootID?, follows: LSN?)
-    case send(Heartbeat, Heartbeat.Header)
+    /// Beside the ledger, notes of this node's own.
+    indirect case writeLedger(Ledger, Notes)
+    indirect case send(Heartbeat, Heartbeat.Header)
+    indirect case askWitness(WitnessRequest, Heartbeat.Header)
+    /// From now on the guard ends the instance and removes the addresses m before this moment, whatever becomes of the agent (3.2).
+    case armGuard(until: Moment, OperationID)
+    case extendGuard(until: Moment)
+    case releaseGuard(OperationID)
     /// Start PostgreSQL. Already running: done.
     case start(StartMode, OperationID)
     /// End PostgreSQL; done means that no process of the data directory is left.
@@ -13,7 +17,7 @@ public enum Effect: Hashable, Sendable {
     /// End recovery; done when it accepts writes. Already open: done.
     case promote(OperationID)
     /// Write the managed settings and have them read.
-    case configure(Settings, OperationID)
+    indirect case configure(Settings, OperationID)
     /// 4.2, step 1: `synchronous_standby_names` is in effect, and this copy has confirmed the insert position of that time.
     case confirmSynchronous(CopyID, OperationID)
     /// This copy has confirmed the position where recovery ended here (5.3).
@@ -23,17 +27,18 @@ public enum Effect: Hashable, Sendable {
     case findEndOfWAL(from: LSN, OperationID)
     /// Have all WAL up to here: from the stream, or from the peer's `pg_wal` by the agents' link (4.4, step 4; 6.3).
     case receiveWAL(upTo: LSN, OperationID)
-    /// `regardless`: with authority, another machine's answer raises an alarm and does not stop the taking (7).
-    case claimAddress(AddressRole, regardless: Bool, OperationID)
+    /// `regardless`: with authority, another machine's answer raises an alarm and does not stop the taking (7). `until`: the lease as it was
+    /// at the order; past it, the order is void, whatever held it up.
+    indirect case claimAddress(AddressRole, regardless: Bool, until: Moment?, OperationID)
     /// Sessions end first, then the address goes (7).
     case releaseAddress(AddressRole, OperationID)
     /// The row that says from what this term descends (section 9).
-    case recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline)
-    case answer(RequestID, CommandAnswer)
-    case notice(Notice)
+    indirect case recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline)
+    indirect case answer(RequestID, CommandAnswer)
+    indirect case notice(Notice)
     case exit
 
-    public enum StartMode: Hashable, Sendable {
+    public enum StartMode: Hashable, Sendable, Codable {
         /// With `standby.signal`: recovers and serves reads, whatever it was.
         case standby
         /// The same, for the standby of a node that was promoted exactly where this instance's WAL ends (4.4): what a crash left
@@ -43,7 +48,7 @@ public enum Effect: Hashable, Sendable {
         case primary
     }
 
-    public enum StopMode: String, Hashable, Sendable {
+    public enum StopMode: String, Hashable, Sendable, Codable {
         /// Sessions are ended, a shutdown checkpoint is written, the standby gets it. For planned changes.
         case fast
         /// At once, without a checkpoint; crash recovery follows. Every process is gone afterwards.
@@ -51,10 +56,10 @@ public enum Effect: Hashable, Sendable {
     }
 }
 
-public enum AddressRole: String, Hashable, Sendable { case primary, standby }
+public enum AddressRole: String, Hashable, Sendable, Codable { case primary, standby }
 
 /// What the managed include file depends on (4.2, section 9). The rest of it is constant for a host.
-public struct Settings: Hashable, Sendable {
+public struct Settings: Hashable, Sendable, Codable {
     /// The copy here: the name under which this instance streams from the other one, and its slot there.
     public var copy: CopyID?
     /// The copy that commits wait for; nil: none.
@@ -68,19 +73,19 @@ public struct Settings: Hashable, Sendable {
     }
 }
 
-public enum CommandAnswer: Hashable, Sendable {
+public enum CommandAnswer: Hashable, Sendable, Codable {
     case progress(String)
     case done(String)
     case refused([RefusalNote])
 }
 
 /// Something a person may want to know: the log line, and later the entry of the history.
-public struct Notice: Hashable, Sendable {
-    public enum Level: String, Hashable, Sendable { case info, warning, error }
+public struct Notice: Hashable, Sendable, Codable {
+    public enum Level: String, Hashable, Sendable, Codable { case info, warning, error }
     public var level: Level
     public var text: String
     public var facts: [Fact]
-    public struct Fact: Hashable, Sendable {
+    public struct Fact: Hashable, Sendable, Codable {
         public var name: String
         public var value: String
         public init(_ name: String, _ value: some CustomStringConvertible) {

@@ -1,45 +1,57 @@
 /// A fact that reaches the core. Facts, not orders: what follows from them is decided in `Node.step`.
-public enum Event: Hashable, Sendable {
+public enum Event: Hashable, Sendable, Codable {
     /// The first event of a session.
-    case started(Start)
+    indirect case started(Start)
     /// A heartbeat's time has come.
     case tick
-    case postgres(LocalPostgres)
+    indirect case postgres(LocalPostgres)
     /// The peer's agent began a connection: its session; a new session means that the old one is over.
     case hello(session: SessionID)
     /// All paths to the peer are down. No proof of anything: it only makes the silence visible sooner.
     case linkLost
-    case heartbeat(Heartbeat, Heartbeat.Header)
-    case ledgerWritten(Ledger)
+    indirect case heartbeat(Heartbeat, Heartbeat.Header)
+    /// The witness began a connection: its session.
+    case witnessHello(session: SessionID)
+    indirect case witness(WitnessAnswer, Heartbeat.Header)
+    /// The guard has died.
+    case guardEnded
+    /// Whether this host's gateway answers: a quality check, never a proof (4.3).
+    case gateway(isSeen: Bool)
+    indirect case ledgerWritten(Ledger)
     /// The text says why; nothing of the new ledger is on disk.
-    case ledgerNotWritten(Ledger, String)
+    indirect case ledgerNotWritten(Ledger, String)
     case completed(OperationID, Outcome)
     /// What the interface really holds.
     case addresses(Held)
     case configurationsCompared(differing: [String])
-    case command(Command, RequestID)
+    indirect case command(Command, RequestID)
     /// SIGTERM.
     case stopRequested
 
-    public struct Start: Hashable, Sendable {
+    var isTick: Bool {
+        if case .tick = self { return true }
+        return false
+    }
+
+    public struct Start: Hashable, Sendable, Codable {
         public var session: SessionID
         public var boot: BootID
         public var ledger: Ledger?
-        /// The boot of this host in which the peer last confirmed the bond (4.3, boot rule); kept beside the ledger.
-        public var peerHeardIn: BootID?
-        /// This node handed over and has not started as a follower since: where its WAL ends.
-        public var follows: LSN?
-        public init(session: SessionID, boot: BootID, ledger: Ledger?, peerHeardIn: BootID?, follows: LSN? = nil) {
+        /// What was kept beside the ledger.
+        public var notes: Notes
+        /// The deadline that the guard still holds from the session before, if it is armed (5.3).
+        public var guardUntil: Moment?
+        public init(session: SessionID, boot: BootID, ledger: Ledger?, notes: Notes = Notes(), guardUntil: Moment? = nil) {
             self.session = session
             self.boot = boot
             self.ledger = ledger
-            self.peerHeardIn = peerHeardIn
-            self.follows = follows
+            self.notes = notes
+            self.guardUntil = guardUntil
         }
     }
 
     /// Which of the virtual addresses this host holds, by role.
-    public struct Held: Hashable, Sendable {
+    public struct Held: Hashable, Sendable, Codable {
         public var primary: Extent
         public var standby: Extent
         public init(primary: Extent, standby: Extent) {
@@ -50,17 +62,17 @@ public enum Event: Hashable, Sendable {
     }
 
     /// A role may have several addresses; one alone is enough to be in somebody's way, only all of them serve.
-    public enum Extent: String, Hashable, Sendable { case none, some, all }
+    public enum Extent: String, Hashable, Sendable, Codable { case none, some, all }
 }
 
 /// Work that takes time carries an id and comes back as an event with it; an id that nobody waits for any more is ignored.
-public struct OperationID: Hashable, Sendable, CustomStringConvertible {
+public struct OperationID: Hashable, Sendable, Codable, CustomStringConvertible {
     public var number: UInt64
     public init(_ number: UInt64) { self.number = number }
     public var description: String { "#\(number)" }
 }
 
-public enum Outcome: Hashable, Sendable {
+public enum Outcome: Hashable, Sendable, Codable {
     case done
     /// A position that the operation was to find: the end of WAL, the confirmed position.
     case position(LSN)
@@ -71,14 +83,17 @@ public enum Outcome: Hashable, Sendable {
 }
 
 /// A person's command, from the control socket of this host.
-public enum Command: Hashable, Sendable {
+public enum Command: Hashable, Sendable, Codable {
     case switchover(to: NodeName?, dryRun: Bool)
-    case failover
+    case failover(acceptDataLoss: Bool)
+    /// No automatic failover; `maintenance`: the standby may go away at once without holding up commits (4.7).
+    case pause(maintenance: Bool)
+    case resume
     /// The peer's `join` made this copy, and asks for the ledger to begin with (5.5).
     case join(copy: CopyID)
 }
 
-public struct RequestID: Hashable, Sendable {
+public struct RequestID: Hashable, Sendable, Codable {
     public var number: UInt64
     public init(_ number: UInt64) { self.number = number }
 }

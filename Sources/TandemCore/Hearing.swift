@@ -3,33 +3,32 @@
 extension Node {
     mutating func hear(_ heartbeat: Heartbeat, _ header: Heartbeat.Header, at now: Instant) {
         // A message for another session of ours was meant for a node that knew other things (section 1).
-        guard header.receiver == session else { return }
+        guard header.receiver == session || flaw == .acknowledgementFromBeforeReboot else { return }
         let before = peer.session
         guard peer.accepts(heartbeat, from: header.sender) else { return }
         // Numbers of requests begin anew with each session.
         if peer.session != before {
             lastAsked = nil
-            lastSent = nil
+            lastWeight = nil
         }
         peer.isLinked = true
         peer.last = heartbeat
         peer.heardAt = now
-        if let number = heartbeat.acknowledged, number <= heartbeats { peer.acknowledged = number }
+        heedAcknowledgement(heartbeat)
         // An agent that has only just started, or gives the role away, has no order to give: the last one stands (7).
         if heartbeat.report.role == .primary || heartbeat.report.role == .primaryStandby
             || heartbeat.report.standbyAddressHolder != nil
         {
             peer.standbyAddressOrder = heartbeat.report.standbyAddressHolder
         }
-        if case .switchoverRefused(let refused, _) = refusedThere, heartbeat.ask != .switchover(request: refused) {
-            refusedThere = nil
-        }
+        if let answered = answerThere?.request, heartbeat.ask?.request != answered { answerThere = nil }
         if heartbeat.report.postgres.isOpen, let flushed = heartbeat.report.postgres.flushed {
             freshness.primaryWas(at: flushed, now)
         }
         // 5.8: another database: refuse, say so, touch nothing.
         if let foreign = incompatibilities(with: heartbeat.report).first { return refuseOnce(foreign) }
         if let theirs = heartbeat.ledger { meet(theirs, at: now) }
+        promiseIfAsked(heartbeat)
         notePeerHeard(at: now)
         if let ask = heartbeat.ask { consider(ask, at: now) }
         if let answer = heartbeat.answer { heed(answer, at: now) }
@@ -38,12 +37,16 @@ extension Node {
     /// Two ledgers met: the newer wins (5.6).
     mutating func meet(_ theirs: Ledger, at now: Instant) {
         // No ledger: this node cannot know what it has forgotten; only `join` gives it one (5.5).
-        guard let mine = newest else { return }
+        guard let mine = newest else {
+            if flaw == .otherCopyAdopts, case .waiting = state { write(theirs) }
+            return
+        }
         guard theirs.cluster == policy.cluster, theirs.primary == policy.node || theirs.primary == policy.peer,
             postgres?.systemIdentifier != nil
         else { return }
         if theirs.contradicts(mine) { return halt(.contradiction(mine, theirs), at: now) }
-        guard theirs.isNewer(than: mine) else { return }
+        let isTurnedBack = flaw == .noStep && theirs.term == mine.term && theirs != mine && theirs.primary != policy.node
+        guard theirs.isNewer(than: mine) || isTurnedBack else { return }
         if theirs.primary == policy.node { return adoptOwn(theirs, at: now) }
         switch state {
         case .halted: return
@@ -54,7 +57,7 @@ extension Node {
             // 6.1: somebody else was made primary. The instance stops and the address goes, as in every standby.
             notice(.warning, "the other node is primary by a newer ledger \(theirs): this node gives the role up")
             take(theirs)
-            state = .standby(Standby(since: now, prepared: nil))
+            enter(.standby(Standby(since: now, prepared: nil)), because: .newerLedger)
         case .stopping:
             take(theirs)
         }
@@ -64,7 +67,8 @@ extension Node {
     /// answered with `(T, n+2, A, sole)`, which is consent: this node's directory is not what the primary believes.
     private mutating func take(_ theirs: Ledger) {
         let mine = postgres?.copy.flatMap { $0.node == policy.node ? $0.copy : nil }
-        write(theirs.bond == .paired && theirs.standbyCopy != mine ? theirs.sole() : theirs)
+        let isOther = theirs.bond == .paired && theirs.standbyCopy != mine && flaw != .otherCopyAdopts
+        write(isOther ? theirs.sole() : theirs)
     }
 
     /// A newer ledger by which this node is primary: the peer's consent, a handover, or news that this disk has forgotten.
@@ -79,9 +83,11 @@ extension Node {
             // First the WAL, then the ledger (4.4, step 4): as a standby, at the next heartbeat.
             break
         case .waiting, .standby:
+            // A grant that the record holds for this node, and that it gave its right away before: dead, whoever repeats it.
+            if let mine = newest, mine.primary == policy.peer, mine.bond == .sole { return }
             // The ledger here is older than what the peer knows of this node: a restored disk (5.2). Taken, then looked at anew.
             write(theirs)
-            state = .waiting(Waiting(since: now))
+            enter(.waiting(Waiting(since: now)), because: .ownNewerLedger)
         case .stopping where theirs.handoverEnd != nil && theirs.bond == .paired:
             // Handed over to a node that is on its way out, and never opened: the role goes back at once (4.4).
             guard let end = theirs.handoverEnd, let standby = theirs.standbyCopy else { return }
@@ -106,8 +112,8 @@ extension Node {
                 standby.prepared = handover
                 state = .standby(standby)
             }
-        case .switchover(let number):
-            switchoverAskedByPeer(number, at: now)
+        case .switchover, .pause, .resume:
+            askedByPeer(ask, at: now)
         }
     }
 
@@ -122,17 +128,16 @@ extension Node {
             if case .handingOver(let handing) = state, handing.id == id {
                 handoverRefused(handing, notes.map(Refusal.peerSays), at: now)
             }
-        case .switchoverRefused(let number, let notes):
-            if let request, request.number == number {
-                order(.answer(request.id, .refused(notes)))
-                self.request = nil
-            }
+        case .requestRefused(let number, let notes):
+            if let request, request.number == number { finishRequest(.refused(notes)) }
+        case .requestDone(let number, let text):
+            if let request, request.number == number { finishRequest(.done(text)) }
         }
     }
 
     mutating func halt(_ reason: Refusal, at now: Instant) {
         if case .halted = state { return }
         notice(.error, "this node serves nothing until a person decides: \(reason.text)")
-        state = .halted(Halted(since: now, reason: reason))
+        enter(.halted(Halted(since: now, reason: reason)), because: { if case .contradiction = reason { .contradiction } else { .otherCopy } }())
     }
 }

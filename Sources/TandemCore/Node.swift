@@ -1,13 +1,15 @@
 /// One node's decisions: values in, effects out. No clock, no chance, no input or output of its own; the agent and the
 /// simulator run the very same code.
-public struct Node: Sendable {
+public struct Node: Sendable, Codable {
     public let policy: Policy
     public internal(set) var state: State
     /// What is on disk; never what is only being written.
     public internal(set) var ledger: Ledger?
-    public internal(set) var peerHeardIn: BootID?
+    /// This node's own notes beside it.
+    public internal(set) var notes = Notes()
     public internal(set) var postgres: LocalPostgres?
     public internal(set) var peer = Peer()
+    public internal(set) var arbiter = Arbiter()
     public internal(set) var held = Event.Held(primary: .none, standby: .none)
     public internal(set) var configuration = ConfigurationAgreement.unknown
     public internal(set) var session = SessionID(0)
@@ -22,56 +24,74 @@ public struct Node: Sendable {
     var addresses = AddressKeeper()
     var settings = SettingsKeeper()
     var freshness = Freshness()
+    var lease = LeaseKeeper()
+    var guardian = GuardKeeper()
+    /// No other primary is supported before this; and the heartbeat it was last given for (3.1).
+    var promise: Moment?
+    var promised: UInt64?
+    /// The present moment on both clocks.
+    var moment = Moment(boot: Instant(nanoseconds: 0), raw: Instant(nanoseconds: 0))
+    var seesGateway: Bool?
+    var gatewayLostAt: Instant?
     var request: PendingRequest?
     var joining: Joining?
-    /// Where the other node was promoted when this one handed over: its WAL ends there.
-    var follows: LSN?
     /// The copy that joined last and is not paired yet: its slot keeps the WAL that it will ask for.
     var joined: CopyID?
     /// The peer's switchover request that was looked at last, and the answer if it was no.
     var lastAsked: UInt64?
-    var refusedThere: Heartbeat.Answer?
+    var answerThere: Heartbeat.Answer?
     var heartbeats: UInt64 = 0
-    var lastSent: Heartbeat?
-    var lastSentAt: Instant?
+    /// What was told last, as far as it is worth a message.
+    var lastWeight: Weight?
     var operations: UInt64 = 0
     var lastRefusal: Refusal?
     var effects: [Effect] = []
+    /// What the last step changed, with the reasons.
+    public internal(set) var transitions: [Transition] = []
+    /// A mistake put back on purpose; only the simulator's tests set it.
+    package var flaw: Flaw?
 
     public init(policy: Policy) {
         self.policy = policy
         state = .waiting(Waiting(since: Instant(nanoseconds: 0)))
     }
 
-    public enum ConfigurationAgreement: Hashable, Sendable {
+    public enum ConfigurationAgreement: Hashable, Sendable, Codable {
         case unknown
         case agreed
         case differs([String], since: Instant)
     }
 
     /// A person's command that is under way here, or was passed on to the primary.
-    struct PendingRequest: Hashable, Sendable {
+    struct PendingRequest: Hashable, Sendable, Codable {
         var id: RequestID
         var number: UInt64
         var since: Instant
+        /// What the primary is asked for; nil: this node decides itself.
+        var ask: Heartbeat.Ask?
     }
 
     /// A copy that the peer's `join` made; its first ledger is on its way to the disk here.
-    struct Joining: Hashable, Sendable {
+    struct Joining: Hashable, Sendable, Codable {
         var id: RequestID
         var copy: CopyID
         var ledger: Ledger
     }
 
     /// The one entry: a fact, and the time. The order of the effects is to be kept.
-    public mutating func step(_ event: Event, at now: Instant) -> [Effect] {
-        effects = []
-        if case .halted = state, case .started = event { return [] }
+    public mutating func step(_ event: Event, at moment: Moment) -> [Effect] {
+        effects.removeAll(keepingCapacity: true)
+        transitions.removeAll(keepingCapacity: true)
+        self.moment = moment
+        let now = moment.boot
         take(event, at: now)
+        noteServing(at: now)
         decide(at: now)
+        keepGuard(at: now)
         keepSettings(at: now)
         keepAddresses(at: now)
         speak(event, at: now)
+        askArbiter(event, at: now)
         return effects
     }
 
@@ -83,9 +103,15 @@ public struct Node: Sendable {
             session = start.session
             boot = start.boot
             ledger = start.ledger
-            peerHeardIn = start.peerHeardIn
-            follows = start.follows
+            notes = start.notes
             state = .waiting(Waiting(since: now))
+            lease.servedAt = now
+            // What was promised before is not known here: bound by the longest that it can have been (3.1, mistake 13).
+            if flaw != .promiseForgotten { promise = moment + max(start.ledger?.lease ?? .zero, policy.lease) }
+            if let held = start.guardUntil {
+                lease.until = held
+                guardian.isArmed = true
+            }
         case .tick:
             break
         case .postgres(let observation):
@@ -97,13 +123,25 @@ public struct Node: Sendable {
             peer.isLinked = false
         case .heartbeat(let heartbeat, let header):
             hear(heartbeat, header, at: now)
+        case .witnessHello(let session):
+            arbiter.sessions.begin(session)
+        case .witness(let answer, let header):
+            hear(answer, header, at: now)
+        case .guardEnded:
+            guardian.isArmed = false
+            guardian.lostAt = now
+        case .gateway(let isSeen):
+            seesGateway = isSeen
+            gatewayLostAt = isSeen ? nil : gatewayLostAt ?? now
         case .ledgerWritten(let written):
             if writing == written { writing = nil }
+            noteRenewed(written)
             if ledger.map({ written.isNewer(than: $0) }) ?? true { ledger = written }
             notePeerHeard(at: now)
             ledgerIsDurable(written, at: now)
         case .ledgerNotWritten(let wanted, let why):
             if writing == wanted { writing = nil }
+            if arbiter.renewing == wanted { arbiter.renewing = nil }
             notice(.error, "the ledger could not be written; this node keeps the old one and the old rights: \(why)")
             ledgerFailed(wanted, at: now)
         case .completed(let operation, let outcome):
@@ -135,13 +173,14 @@ public struct Node: Sendable {
         }
         if instance.completed(operation, outcome, at: now + policy.retry) {
             // From its first start as follower on, its WAL goes on behind the fork.
-            if outcome == .done, instance.isStarting, follows != nil {
-                follows = nil
+            if outcome == .done, instance.isStarting, notes.follows != nil {
+                notes.follows = nil
                 rewriteNotes()
             }
             return
         }
         if addresses.completed(operation, outcome, at: now + policy.retry) { return }
+        if guardian.completed(operation, outcome, at: now, retry: policy.retry) { return }
         if settings.completed(operation, outcome, at: now + policy.retry) { return }
         switch state {
         case .promoting(let promoting): completed(promoting, operation, outcome, at: now)

@@ -8,6 +8,12 @@ extension Node {
 
     mutating func order(_ effect: Effect) { effects.append(effect) }
 
+    /// The one place where a state is entered.
+    mutating func enter(_ next: State, because cause: Cause) {
+        transitions.append(Transition(state.kind, next.kind, cause))
+        state = next
+    }
+
     mutating func notice(_ level: Notice.Level, _ text: String, _ facts: [Notice.Fact] = []) {
         var all = facts
         if let ledger {
@@ -22,8 +28,9 @@ extension Node {
         guard newest.map({ newer.isNewer(than: $0) }) ?? true else { return }
         writing = newer
         // A handover of this node's own carries the note with it: durable together.
-        let isGiven = newer.primary == policy.peer && newer.handoverEnd != nil
-        effects.append(.writeLedger(newer, peerHeardIn: peerHeardIn, follows: isGiven ? newer.handoverEnd : follows))
+        var notes = notes
+        if newer.primary == policy.peer, newer.handoverEnd != nil { notes.follows = newer.handoverEnd }
+        effects.append(.writeLedger(newer, notes))
     }
 
     /// The newest ledger that this node knows, durable or not: what a newer one is measured against.
@@ -31,15 +38,14 @@ extension Node {
 
     /// The boot rule of 4.3 rests on this: that the peer was heard, in this boot, to agree with the ledger here.
     mutating func notePeerHeard(at now: Instant) {
-        guard peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now) else {
-            return
-        }
-        peerHeardIn = boot
+        guard notes.peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now)
+        else { return }
+        notes.peerHeardIn = boot
         rewriteNotes()
     }
 
     /// The same ledger with this node's present notes; one that is on its way carries them anyway.
     mutating func rewriteNotes() {
-        if writing == nil, let ledger { effects.append(.writeLedger(ledger, peerHeardIn: peerHeardIn, follows: follows)) }
+        if writing == nil, let ledger { effects.append(.writeLedger(ledger, notes)) }
     }
 }

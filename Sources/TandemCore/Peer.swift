@@ -1,6 +1,6 @@
 /// What this node knows of the other one, and since when.
-public struct Peer: Hashable, Sendable {
-    public internal(set) var session: SessionID?
+public struct Peer: Hashable, Sendable, Codable {
+    public var session: SessionID? { sessions.current }
     public internal(set) var isLinked = false
     public internal(set) var last: Heartbeat?
     public internal(set) var heardAt: Instant?
@@ -8,36 +8,24 @@ public struct Peer: Hashable, Sendable {
     public internal(set) var acknowledged: UInt64?
     /// The last order about the standby address that a primary gave, also before its agent was restarted (7).
     public internal(set) var standbyAddressOrder: NodeName?
-    /// Sessions that began a connection, and have not been heard yet.
-    var candidates: [SessionID] = []
-    /// Sessions that are known to be over: a message of theirs that was long on its way means nothing (section 1).
-    var over: [SessionID] = []
+    /// When the newest of them was sent (7).
+    var acknowledgedSentAt: Instant?
+    var sessions = Sessions()
 
-    /// A connection began. That a session is over is known only when a later one is HEARD: a greeting may be long on its way.
     mutating func begin(_ new: SessionID) {
         isLinked = true
-        guard new != session, !over.contains(new), !candidates.contains(new) else { return }
-        if session == nil { return change(to: new) }
-        candidates.append(new)
-        if candidates.count > 16 { candidates.removeFirst() }
+        sessions.begin(new)
     }
 
     /// Whether a message counts: of the present session or of one that begins with it, and not overtaken.
     mutating func accepts(_ heartbeat: Heartbeat, from sender: SessionID) -> Bool {
-        if sender != session, candidates.contains(sender) { change(to: sender) }
-        return sender == session && heartbeat.number > (last?.number ?? 0)
-    }
-
-    private mutating func change(to new: SessionID) {
-        if let session {
-            over.append(session)
-            if over.count > 64 { over.removeFirst() }
+        let (counts, isNew) = sessions.hear(sender)
+        if isNew {
+            last = nil
+            heardAt = nil
+            acknowledged = nil
         }
-        candidates.removeAll { $0 == new }
-        session = new
-        last = nil
-        heardAt = nil
-        acknowledged = nil
+        return counts && heartbeat.number > (last?.number ?? 0)
     }
 
     public func isHeard(within patience: Duration, at now: Instant) -> Bool {

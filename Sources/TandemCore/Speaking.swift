@@ -16,42 +16,52 @@ extension Node {
     }
 
     mutating func speak(_ event: Event, at now: Instant) {
-        guard let theirs = peer.session, !wordIsUnderWay else { return }
-        let content = compose(at: now)
-        let isDue = event == .tick || lastSentAt == nil
-        guard isDue || weight(content) != lastSent.map(weight) else { return }
+        // Before the first look at the data directory there is nothing to say: "not known" would be heard as "not there".
+        guard let theirs = peer.session, let postgres, !wordIsUnderWay else { return }
+        let weight = weight(postgres, at: now)
+        let isDue = event.isTick || isAskedForLease(event)
+        guard isDue || weight != lastWeight else { return }
+        lastWeight = weight
         heartbeats += 1
-        var heartbeat = content
-        heartbeat.number = heartbeats
-        lastSent = content
-        lastSentAt = now
+        let heartbeat = compose(postgres, weight, at: now)
+        lease.sentToPeer(heartbeats, at: moment)
         order(.send(heartbeat, .init(sender: session, receiver: theirs)))
+    }
+
+    /// A lease that is waited for is not held up until the next beat.
+    private func isAskedForLease(_ event: Event) -> Bool {
+        guard case .heartbeat(let heartbeat, _) = event else { return false }
+        return heartbeat.asksLease && heartbeat.number == promised && peer.last?.number == promised
     }
 
     /// A person vouched that the other host is off, and what follows is not durable yet: nobody is told the old bond (3.1, mistake 7).
     private var wordIsUnderWay: Bool {
         switch state {
         case .promoting(let promoting):
-            if case .failover(_, let mine) = promoting.reason { return ledger.map { mine.isNewer(than: $0) } ?? true }
-            return false
+            switch promoting.reason {
+            case .failover(_, let mine), .grant(let mine): return ledger.map { mine.isNewer(than: $0) } ?? true
+            case .start, .handover: return false
+            }
         case .primary: return request != nil && writing?.bond == .sole
         case .waiting: return writing.map { $0.bond == .sole && $0.primary == policy.node } ?? false
         case .standby, .handingOver, .stopping, .halted: return false
         }
     }
 
-    private func compose(at now: Instant) -> Heartbeat {
-        var report = PeerReport(
-            role: role, boot: boot, postgres: postgres ?? LocalPostgres(condition: .unusable("not looked at yet")))
+    private func compose(_ postgres: LocalPostgres, _ weight: Weight, at now: Instant) -> Heartbeat {
+        var report = PeerReport(role: weight.role, boot: boot, postgres: postgres)
         report.dataAge = dataAge(at: now)
-        report.holdsPrimaryAddress = held.primary != .none
-        report.holdsStandbyAddress = held.standby != .none || addresses.standby != nil
-        report.standbyAddressHolder = standbyOrder
-        if case .stopping = state { report.isLeaving = true }
-        if isLeaving, case .standby = state { report.isLeaving = true }
+        report.holdsPrimaryAddress = weight.holdsPrimary
+        report.holdsStandbyAddress = weight.holdsStandby
+        report.standbyAddressHolder = weight.standbyOrder
+        report.isLeaving = weight.isLeaving
         if case .standby = state { report.refusals = eligibility(at: now).map(\.note) }
+        report.seesGateway = seesGateway
+        let supported = supportedHeartbeat
         return Heartbeat(
-            number: 0, ledger: ledger, report: report, acknowledged: acknowledgement, ask: ask, answer: answer(at: now))
+            number: heartbeats, ledger: ledger, report: report, acknowledged: supported,
+            promised: supported != nil && supported == promised ? peer.last?.ledger?.lease : nil, asksLease: weight.asksLease,
+            ask: weight.ask, answer: answer(at: now))
     }
 
     /// 7: the standby may take the address only when it is free here.
@@ -63,17 +73,9 @@ extension Node {
         return primary.ordered.holder
     }
 
-    /// 3.1 and 5.5: whoever is about to act against the sender, or has no ledger, acknowledges nothing.
-    private var acknowledgement: UInt64? {
-        guard let last = peer.last, let theirs = last.ledger, let mine = newest else { return nil }
-        switch state {
-        case .standby, .stopping:
-            return theirs.primary == policy.peer && !mine.isNewer(than: theirs) ? last.number : nil
-        case .primary, .handingOver:
-            return mine.isNewer(than: theirs) ? nil : last.number
-        case .waiting, .promoting, .halted:
-            return nil
-        }
+    private var supportedHeartbeat: UInt64? {
+        guard let last = peer.last, let theirs = last.ledger, supports(theirs) else { return nil }
+        return last.number
     }
 
     private var ask: Heartbeat.Ask? {
@@ -82,7 +84,7 @@ extension Node {
         // Meanwhile the new primary makes itself `sole`: one message, unless the old one streams at once (4.4, step 4).
         case .promoting(let promoting): askWhilePromoting(promoting)
         case .handingOver(let handing): handing.replayed == nil ? .prepare(handover: handing.id) : nil
-        case .standby: request.flatMap { $0.number > 0 ? .switchover(request: $0.number) : nil }
+        case .standby: request?.ask
         case .waiting, .stopping, .halted: nil
         }
     }
@@ -93,31 +95,77 @@ extension Node {
         // `sole` forgets the end of the handover: asked for only once nothing is missing.
         switch promoting.rung {
         case .promoting, .confirming: return .consent(ledger.sole())
-        case .starting, .receiving, .writing, .retrying: return postgres.isOpen ? .consent(ledger.sole()) : nil
+        case .starting, .receiving, .arming, .writing, .retrying: return postgres.isOpen ? .consent(ledger.sole()) : nil
         }
     }
 
     private func answer(at now: Instant) -> Heartbeat.Answer? {
-        if let refusedThere { return refusedThere }
+        if let answerThere { return answerThere }
         guard case .standby(let standby) = state, let handover = standby.prepared else { return nil }
         let refusals = eligibility(at: now)
         if refusals.isEmpty, let replayed = postgres?.replayed { return .prepared(handover: handover, replayed: replayed) }
         return .notPrepared(handover: handover, (refusals.isEmpty ? [.lagUnknown] : refusals).map(\.note))
     }
 
-    /// What is worth a message at once: everything but positions, ages and numbers, which the next heartbeat carries.
-    private func weight(_ heartbeat: Heartbeat) -> Heartbeat {
-        var light = heartbeat
-        light.acknowledged = nil
-        light.report.dataAge = nil
-        light.report.postgres.flushed = nil
-        light.report.postgres.received = nil
-        light.report.postgres.replayed = nil
-        light.report.postgres.replicas = []
-        if case .silent = light.report.postgres.condition { light.report.postgres.condition = .silent(.zero) }
-        if case .starting = light.report.postgres.condition { light.report.postgres.condition = .starting("") }
-        light.report.refusals = []
-        if case .prepared(let handover, _) = light.answer { light.answer = .prepared(handover: handover, replayed: LSN(0)) }
-        return light
+    private func weight(_ postgres: LocalPostgres, at now: Instant) -> Weight {
+        var isAway = isLeaving
+        switch state {
+        case .stopping: isAway = true
+        case .standby: break
+        case .waiting, .promoting, .primary, .handingOver, .halted: isAway = false
+        }
+        return Weight(
+            ledger: ledger, role: role, condition: Weight.Condition(postgres.condition), isStreaming: postgres.isStreaming,
+            copy: postgres.copy, holdsPrimary: held.primary != .none, holdsStandby: held.standby != .none || addresses.standby != nil,
+            standbyOrder: standbyOrder, isLeaving: isAway, asksLease: asksLease(at: now), seesGateway: seesGateway, ask: ask,
+            answers: Weight.Answers(answer(at: now)))
+    }
+}
+
+/// What is worth a message at once: everything but positions, ages and numbers, which the next heartbeat carries.
+struct Weight: Hashable, Sendable, Codable {
+    var ledger: Ledger?
+    var role: Role
+    var condition: Condition
+    var isStreaming: Bool
+    var copy: LocalPostgres.CopyMark?
+    var holdsPrimary: Bool
+    var holdsStandby: Bool
+    var standbyOrder: NodeName?
+    var isLeaving: Bool
+    var asksLease: Bool
+    var seesGateway: Bool?
+    var ask: Heartbeat.Ask?
+    var answers: Answers
+
+    enum Condition: Hashable, Sendable, Codable {
+        case stopped, starting, orphaned, recovering, open, silent, unusable
+        init(_ condition: LocalPostgres.Condition) {
+            self =
+                switch condition {
+                case .stopped: .stopped
+                case .starting: .starting
+                case .orphaned: .orphaned
+                case .running(let isInRecovery): isInRecovery ? .recovering : .open
+                case .silent: .silent
+                case .unusable: .unusable
+                }
+        }
+    }
+
+    enum Answers: Hashable, Sendable, Codable {
+        case nothing
+        case prepared(UInt64)
+        case notPrepared(UInt64)
+        case request(UInt64)
+        init(_ answer: Heartbeat.Answer?) {
+            self =
+                switch answer {
+                case nil: .nothing
+                case .prepared(let handover, _): .prepared(handover)
+                case .notPrepared(let handover, _): .notPrepared(handover)
+                case .requestRefused(let number, _), .requestDone(let number, _): .request(number)
+                }
+        }
     }
 }

@@ -1,6 +1,6 @@
 /// The answer of a rule, with what it rests on: log line, field of the status document, line of the CLI and message of a failing
 /// test use the same words.
-public enum Verdict: Hashable, Sendable {
+public enum Verdict: Hashable, Sendable, Codable {
     case go
     case no([Refusal])
 
@@ -15,7 +15,7 @@ public enum Verdict: Hashable, Sendable {
 }
 
 /// One reason why something may not happen now, with the numbers inside.
-public enum Refusal: Hashable, Sendable {
+public enum Refusal: Hashable, Sendable, Codable {
     case noLedger
     case notStandby(Role)
     case notPrimary(Role)
@@ -33,6 +33,13 @@ public enum Refusal: Hashable, Sendable {
     case peerSilent(Duration?)
     case peerLeaving
     case notToldPairedSinceBoot
+    /// The promise not to support another primary, the standby itself included, still holds (3.1).
+    case promised(Duration)
+    case gatewaySilent(Duration)
+    case recordNewer(Ledger)
+    case arbiterDecides
+    case arbiterSilent
+    case pauseRequested
     case namesOverridden(String)
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
@@ -61,6 +68,12 @@ public enum Refusal: Hashable, Sendable {
         case .peerSilent: "peerSilent"
         case .peerLeaving: "peerLeaving"
         case .notToldPairedSinceBoot: "notToldPairedSinceBoot"
+        case .promised: "promised"
+        case .gatewaySilent: "gatewaySilent"
+        case .recordNewer: "recordNewer"
+        case .arbiterDecides: "arbiterDecides"
+        case .arbiterSilent: "arbiterSilent"
+        case .pauseRequested: "pauseRequested"
         case .namesOverridden: "namesOverridden"
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
@@ -95,7 +108,18 @@ public enum Refusal: Hashable, Sendable {
             ago.map { "nothing was heard from the other host for \($0.text)" } ?? "the other host was not heard yet"
         case .peerLeaving: "the other host's agent is stopping"
         case .notToldPairedSinceBoot:
-            "this host has booted since the other one last said that they are paired: it may have gone on alone since"
+            "this host has booted since the other one last said that they are paired: it may have gone on alone since. If it is off for good,"
+                + " and what it wrote alone may be lost: `pgtandem failover --peer-is-down --accept-data-loss`"
+        case .promised(let left): "the primary was supported a moment ago, and the promise holds for another \(left.text)"
+        case .gatewaySilent(let span): "the gateway has not answered this host for \(span.text)"
+        case .recordNewer(let record): "the arbiter's record \(record) is newer than the ledger here"
+        case .arbiterDecides:
+            "the witness answers, so it decides, without a person: the standby is promoted as soon as it may be. What it waits for stands in"
+                + " `pgtandem status`"
+        case .arbiterSilent:
+            "the witness cannot be reached: it may have let the other node go on alone, with commits that this one does not have. If the other"
+                + " host is off and stays off, and these commits may be lost: `pgtandem failover --peer-is-down --accept-data-loss`"
+        case .pauseRequested: "a person asked for a pause"
         case .namesOverridden(let names):
             "synchronous_standby_names is overridden (`\(names)`), so commits do not wait for the other node: ALTER SYSTEM RESET"
                 + " synchronous_standby_names, or take it out of the configuration"
@@ -109,11 +133,24 @@ public enum Refusal: Hashable, Sendable {
         }
     }
 
+    /// A reason that no person's word removes (4.3): the instance could not be promoted, or it would be the wrong one.
+    var isBeyondWords: Bool {
+        switch self {
+        case .noLedger, .notStandby, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy,
+            .contradiction:
+            true
+        case .notPaired, .otherCopy, .notStreaming, .delayed, .configurationsDiffer, .behind, .tooOld, .lagUnknown, .peerSilent,
+            .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
+            .arbiterSilent, .pauseRequested, .peerSays:
+            false
+        }
+    }
+
     public var note: RefusalNote { RefusalNote(code: code, text: text) }
 }
 
 /// A refusal in the form in which it leaves the node that made it.
-public struct RefusalNote: Hashable, Sendable {
+public struct RefusalNote: Hashable, Sendable, Codable {
     public var code: String
     public var text: String
     public init(code: String, text: String) {

@@ -81,16 +81,16 @@ public final class Agent: Sendable {
             exit: { [self] in finished.withLock { $0 = true } },
             log: log, lanes: Interpreter.Lanes())
         var node = Node(policy: policy)
-        var nextTick = SystemClock.now()
+        var nextTick = Moment.now().boot
         feed(&node, .started(start), interpreter)
         while !finished.withLock({ $0 }) {
-            let now = SystemClock.now()
+            let now = Moment.now().boot
             if now >= nextTick {
                 feed(&node, .tick, interpreter)
                 // After a pause, one beat, not the missed ones.
-                nextTick = max(nextTick + policy.heartbeat.nanoseconds, now + policy.heartbeat.nanoseconds / 2)
+                nextTick = max(nextTick + policy.heartbeat, now + policy.heartbeat / 2)
             }
-            for event in mailbox.take(waiting: .nanoseconds(max(1_000_000, nextTick - SystemClock.now()))) {
+            for event in mailbox.take(waiting: max(.milliseconds(1), nextTick - Moment.now().boot)) {
                 feed(&node, event, interpreter)
             }
         }
@@ -98,10 +98,10 @@ public final class Agent: Sendable {
     }
 
     private func feed(_ node: inout Node, _ event: Event, _ interpreter: Interpreter) {
-        let now = Instant(nanoseconds: SystemClock.now())
+        let now = Moment.now()
         let before = (node.state.name, node.role, node.ledger)
         let effects = node.step(event, at: now)
-        view.withLock { $0 = View(node: node, at: now) }
+        view.withLock { $0 = View(node: node, at: now.boot) }
         if before != (node.state.name, node.role, node.ledger) {
             log.info(
                 "state",

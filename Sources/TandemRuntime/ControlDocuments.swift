@@ -5,10 +5,16 @@ public struct ControlRequest: Codable, Sendable {
     public var command: String
     public var to: String?
     public var dryRun: Bool?
-    public init(command: String, to: String? = nil, dryRun: Bool? = nil) {
+    public var acceptDataLoss: Bool?
+    public var maintenance: Bool?
+    public init(
+        command: String, to: String? = nil, dryRun: Bool? = nil, acceptDataLoss: Bool? = nil, maintenance: Bool? = nil
+    ) {
         self.command = command
         self.to = to
         self.dryRun = dryRun
+        self.acceptDataLoss = acceptDataLoss
+        self.maintenance = maintenance
     }
 }
 

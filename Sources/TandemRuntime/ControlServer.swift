@@ -72,7 +72,11 @@ public final class ControlServer: Sendable {
         case "switchover":
             try relay(.switchover(to: request.to.map { NodeName($0) }, dryRun: request.dryRun ?? false), connection)
         case "failover":
-            try relay(.failover, connection)
+            try relay(.failover(acceptDataLoss: request.acceptDataLoss ?? false), connection)
+        case "pause":
+            try relay(.pause(maintenance: request.maintenance ?? false), connection)
+        case "resume":
+            try relay(.resume, connection)
         default:
             var answer = ControlAnswer()
             answer.reasons = [
@@ -85,7 +89,7 @@ public final class ControlServer: Sendable {
     private func relay(_ command: Command, _ connection: Descriptor) throws {
         let answers = try Mailbox<CommandAnswer>()
         agent.command(command) { answers.post($0) }
-        let deadline = SystemClock.now() + 120_000_000_000
+        let deadline = SystemClock.after(.seconds(120))
         while SystemClock.now() < deadline {
             for answer in answers.take(waiting: .seconds(1)) {
                 var document = ControlAnswer()

@@ -33,8 +33,15 @@ struct Interpreter: Sendable {
 
     func perform(_ effect: Effect) {
         switch effect {
-        case .writeLedger(let new, let peerHeardIn, let follows): write(new, peerHeardIn, follows)
+        case .writeLedger(let new, let notes): write(new, notes)
         case .send(let heartbeat, let header): link.send(2, encode(heartbeat, header))
+        case .askWitness(let request, _):
+            log.error(
+                "the witness was not asked: this version has no link to a witness. Set `arbiter: { kind: manual }` on both hosts",
+                metadata: ["request": "\(request.number)"])
+        case .armGuard(_, let id): post(.completed(id, .failed("could not arm the guard: \(Self.noGuard)")))
+        case .extendGuard: log.error("the guard's deadline was not moved: \(Self.noGuard)")
+        case .releaseGuard(let id): post(.completed(id, .failed("could not release the guard: \(Self.noGuard)")))
         case .start(let mode, let id):
             control(id, "start PostgreSQL") {
                 try postgres.start(mode); return .done
@@ -68,8 +75,12 @@ struct Interpreter: Sendable {
             run(on: lanes.confirm, id, "checkpoint") {
                 try postgres.checkpoint(); return .done
             }
-        case .claimAddress(let role, let regardless, let id):
-            address(role, id, "take the \(role.rawValue) address") { try addresses.claim(role, regardless: regardless) }
+        case .claimAddress(let role, let regardless, let until, let id):
+            address(role, id, "take the \(role.rawValue) address") {
+                // The lane may have been held up for longer than the right to it lasts.
+                if let until, until.hasEnded(at: .now()) { throw LeaseOver() }
+                try addresses.claim(role, regardless: regardless)
+            }
         case .releaseAddress(let role, let id):
             address(role, id, "give up the \(role.rawValue) address") { try addresses.release(role) }
         case .recordLineage(let term, let copy, let parent, let fork, let timeline):
@@ -84,10 +95,14 @@ struct Interpreter: Sendable {
         }
     }
 
-    private func write(_ new: Ledger, _ peerHeardIn: BootID?, _ follows: LSN?) {
+    /// The configuration refuses every arbiter that needs one, so it is never ordered; and if it were, nothing may rely on it.
+    private static let noGuard =
+        "this version has no guard: nothing would end PostgreSQL here when the lease runs out. Set `arbiter: { kind: manual }` on both hosts"
+
+    private func write(_ new: Ledger, _ notes: Notes) {
         lanes.ledger.submit {
             do {
-                try ledger.write(new, peerHeardIn: peerHeardIn, follows: follows)
+                try ledger.write(new, notes)
                 post(.ledgerWritten(new))
             } catch let doubt as LedgerInDoubt {
                 log.critical("the agent ends, and its service starts it again: \(doubt)")
@@ -147,4 +162,16 @@ struct Interpreter: Sendable {
             }
         log.log(level: level, "\(notice.text)", metadata: facts)
     }
+}
+
+extension Moment {
+    /// Both clocks, one right after the other; each is kept for itself.
+    static func now() -> Moment {
+        Moment(boot: Instant(nanoseconds: SystemClock.now()), raw: Instant(nanoseconds: SystemClock.raw()))
+    }
+}
+
+/// An order that came to its turn after the lease it rested on.
+private struct LeaseOver: Error, CustomStringConvertible {
+    var description: String { "the lease that it was ordered under has run out; it is not taken before there is a new one" }
 }

@@ -10,27 +10,53 @@ public struct LedgerFile: LedgerPort {
 
     public init(stateDirectory: String) { path = stateDirectory + "/ledger" }
 
-    /// What the file holds. The last two are this node's own notes, no part of the ledger: for the boot rule of 4.3, and the end of
-    /// WAL that the next start has to know after a handover.
+    /// What the file holds. All but the first are this node's own notes, no part of the ledger: for the boot rule of 4.3, the end of
+    /// WAL that the next start has to know after a handover, and the newest record of the witness that was seen (3.3).
     struct Content: Codable {
         var ledger: LedgerDocument
         var peer_heard_in_boot: String?
         var follow_end: String?
+        var witness: Witness?
+
+        struct Witness: Codable {
+            var generation: UInt64
+            var term: UInt64
+            var step: UInt64
+        }
+
+        init(_ ledger: Ledger, _ notes: Notes) {
+            self.ledger = LedgerDocument(ledger)
+            peer_heard_in_boot = notes.peerHeardIn?.text
+            follow_end = notes.follows?.description
+            witness = notes.witness.map { Witness(generation: $0.generation, term: $0.term.number, step: $0.step) }
+        }
+
+        func notes() throws(WireError) -> Notes {
+            var notes = Notes(peerHeardIn: peer_heard_in_boot.map { BootID($0) })
+            if let follow_end {
+                guard let lsn = LSN(follow_end) else { throw WireError("`follow_end` is no WAL position") }
+                notes.follows = lsn
+            }
+            if let witness {
+                guard [witness.generation, witness.term, witness.step].allSatisfy({ $0 < WireLimit.count }) else {
+                    throw WireError("`witness` has a number beyond all bounds")
+                }
+                notes.witness = WitnessSeen(generation: witness.generation, term: Term(witness.term), step: witness.step)
+            }
+            return notes
+        }
     }
 
     /// What is read back.
     public struct Found: Sendable {
         public var ledger: Ledger
-        public var peerHeardIn: BootID?
-        public var follows: LSN?
+        public var notes: Notes
     }
 
     private static let heading = "pgtandem ledger, version 1"
 
-    public func write(_ ledger: Ledger, peerHeardIn: BootID?, follows: LSN? = nil) throws {
-        let content = Content(
-            ledger: LedgerDocument(ledger), peer_heard_in_boot: peerHeardIn?.text, follow_end: follows?.description)
-        let body = String(decoding: try JSON.encode(content), as: UTF8.self)
+    public func write(_ ledger: Ledger, _ notes: Notes) throws {
+        let body = String(decoding: try JSON.encode(Content(ledger, notes)), as: UTF8.self)
         let text = "\(Self.heading)\n\(body)\n\(Self.checksum(body))\n"
         do {
             try DurableFile.write(Array(text.utf8), to: path, mode: 0o600)
@@ -53,10 +79,7 @@ public struct LedgerFile: LedgerPort {
         guard lines[2] == Self.checksum(String(lines[1])) else { throw damaged("its checksum does not fit its content") }
         do {
             let content = try JSON.decode(Content.self, from: Array(lines[1].utf8))
-            let follows = content.follow_end.flatMap { LSN($0) }
-            guard (follows == nil) == (content.follow_end == nil) else { throw WireError("`follow_end` is no WAL position") }
-            return Found(
-                ledger: try content.ledger.ledger(), peerHeardIn: content.peer_heard_in_boot.map { BootID($0) }, follows: follows)
+            return Found(ledger: try content.ledger.ledger(), notes: try content.notes())
         } catch {
             throw damaged("\(error)")
         }

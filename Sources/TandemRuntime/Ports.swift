@@ -57,7 +57,7 @@ public protocol LinkPort: Sendable {
     func send(_ kind: UInt8, _ payload: [UInt8])
 }
 
-/// The ledger on disk.
+/// The ledger on disk, and this node's notes beside it: durable together.
 public protocol LedgerPort: Sendable {
-    func write(_ ledger: Ledger, peerHeardIn: BootID?, follows: LSN?) throws
+    func write(_ ledger: Ledger, _ notes: Notes) throws
 }

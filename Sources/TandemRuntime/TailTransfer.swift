@@ -71,7 +71,7 @@ public final class TailTransfer: Sendable {
         defer { outstanding.withLock { $0 = nil } }
         let request = WALRequestDocument(id: id, timeline: timeline, position: position.description, count: count)
         link.send(FrameKind.walRequest, try JSON.encode(request))
-        let deadline = SystemClock.now() + Self.answerPatience.nanoseconds
+        let deadline = SystemClock.after(Self.answerPatience)
         while SystemClock.now() < deadline {
             for answer in arrived.take(waiting: .milliseconds(50)) where answer.id == id && answer.position == position {
                 return answer.bytes

@@ -56,7 +56,7 @@ enum UnixSocket {
 
     /// nil at the end of the stream.
     static func readLine(_ descriptor: Descriptor, limit: Int, patience: Duration) throws -> [UInt8]? {
-        let deadline = SystemClock.now() + patience.nanoseconds
+        let deadline = SystemClock.after(patience)
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while true {
@@ -75,7 +75,7 @@ enum UnixSocket {
 
     static func write(_ bytes: [UInt8], to descriptor: Descriptor, patience: Duration) throws {
         var sent = 0
-        let deadline = SystemClock.now() + patience.nanoseconds
+        let deadline = SystemClock.after(patience)
         while sent < bytes.count {
             let count = bytes[sent...].withUnsafeBytes {
                 send(descriptor.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))

@@ -1,12 +1,21 @@
 import Glibc
 
-/// The only clock of decisions: it counts suspension and no person or time server sets it.
+/// The only clocks of decisions: no person and no time server sets them.
 public enum SystemClock {
-    /// CLOCK_BOOTTIME in nanoseconds.
-    public static func now() -> Int64 {
+    /// CLOCK_BOOTTIME in nanoseconds: it counts suspension, and time slewing changes its rate.
+    public static func now() -> Int64 { read(CLOCK_BOOTTIME) }
+
+    /// CLOCK_MONOTONIC_RAW in nanoseconds: no slewing reaches it, and it stands still while the machine is suspended. A lease is kept
+    /// on both clocks (`protocol.md` 3.1).
+    public static func raw() -> Int64 { read(CLOCK_MONOTONIC_RAW) }
+
+    /// What `now()` will be when this span is over.
+    public static func after(_ span: Duration) -> Int64 { now() &+ span.nanoseconds }
+
+    private static func read(_ clock: clockid_t) -> Int64 {
         var time = timespec()
-        // Cannot fail for a clock that exists since Linux 2.6.39.
-        _ = clock_gettime(CLOCK_BOOTTIME, &time)
+        // Cannot fail for clocks that exist since Linux 2.6.28 and 2.6.39.
+        _ = clock_gettime(clock, &time)
         return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
     }
 
@@ -25,7 +34,7 @@ public enum SystemClock {
     public static func wait(
         upTo patience: Duration, step: Duration = .milliseconds(2), until fact: () throws -> Bool
     ) rethrows -> Bool {
-        let end = now() &+ patience.nanoseconds
+        let end = after(patience)
         while true {
             let late = now() >= end
             if try fact() { return true }

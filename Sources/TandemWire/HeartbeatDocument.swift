@@ -8,6 +8,9 @@ public struct HeartbeatDocument: Codable, Sendable {
     public var ledger: LedgerDocument?
     public var report: ReportDocument
     public var acknowledged: UInt64?
+    /// What was promised with the acknowledgement.
+    public var promised_ms: Int64?
+    public var asks_lease: Bool
     public var ask: AskDocument?
     public var answer: AnswerDocument?
 
@@ -18,6 +21,8 @@ public struct HeartbeatDocument: Codable, Sendable {
         ledger = heartbeat.ledger.map(LedgerDocument.init)
         report = ReportDocument(heartbeat.report)
         acknowledged = heartbeat.acknowledged
+        promised_ms = heartbeat.promised?.milliseconds
+        asks_lease = heartbeat.asksLease
         ask = heartbeat.ask.map(AskDocument.init)
         answer = heartbeat.answer.map(AnswerDocument.init)
     }
@@ -29,8 +34,12 @@ public struct HeartbeatDocument: Codable, Sendable {
         if let ask { asked = try ask.ask() }
         var answered: Heartbeat.Answer?
         if let answer { answered = try answer.answer() }
+        var promised: Duration?
+        if let promised_ms { promised = try WireLimit.span(promised_ms, "promise") }
+        guard promised == nil || acknowledged != nil else { throw WireError("a promise for no heartbeat") }
         let heartbeat = Heartbeat(
-            number: number, ledger: ours, report: try report.report(), acknowledged: acknowledged, ask: asked, answer: answered)
+            number: number, ledger: ours, report: try report.report(), acknowledged: acknowledged, promised: promised,
+            asksLease: asks_lease, ask: asked, answer: answered)
         return (heartbeat, .init(sender: SessionID(from), receiver: SessionID(to)))
     }
 }
@@ -39,6 +48,7 @@ public struct AskDocument: Codable, Sendable {
     public var kind: String
     public var ledger: LedgerDocument?
     public var id: UInt64?
+    public var maintenance: Bool?
 
     init(_ ask: Heartbeat.Ask) {
         switch ask {
@@ -51,6 +61,13 @@ public struct AskDocument: Codable, Sendable {
         case .switchover(let request):
             kind = "switchover"
             id = request
+        case .pause(let request, let isMaintenance):
+            kind = "pause"
+            id = request
+            maintenance = isMaintenance
+        case .resume(let request):
+            kind = "resume"
+            id = request
         }
     }
 
@@ -59,6 +76,8 @@ public struct AskDocument: Codable, Sendable {
         case ("consent", let ledger?, _): return .consent(try ledger.ledger())
         case ("prepare", _, let id?): return .prepare(handover: id)
         case ("switchover", _, let id?): return .switchover(request: id)
+        case ("pause", _, let id?): return .pause(request: id, maintenance: maintenance ?? false)
+        case ("resume", _, let id?): return .resume(request: id)
         // A newer version's question: not answered, which is what its asker must reckon with.
         default: return nil
         }
@@ -80,6 +99,7 @@ public struct AnswerDocument: Codable, Sendable {
     public var id: UInt64
     public var replayed: String?
     public var reasons: [NoteDocument]?
+    public var text: String?
 
     init(_ answer: Heartbeat.Answer) {
         switch answer {
@@ -91,10 +111,14 @@ public struct AnswerDocument: Codable, Sendable {
             kind = "not_prepared"
             id = handover
             reasons = notes.map(NoteDocument.init)
-        case .switchoverRefused(let request, let notes):
-            kind = "switchover_refused"
+        case .requestRefused(let request, let notes):
+            kind = "request_refused"
             id = request
             reasons = notes.map(NoteDocument.init)
+        case .requestDone(let request, let done):
+            kind = "request_done"
+            id = request
+            text = done
         }
     }
 
@@ -105,7 +129,8 @@ public struct AnswerDocument: Codable, Sendable {
             guard let replayed, let lsn = LSN(replayed) else { throw WireError("an answer `prepared` without a WAL position") }
             return .prepared(handover: id, replayed: lsn)
         case "not_prepared": return .notPrepared(handover: id, notes)
-        case "switchover_refused": return .switchoverRefused(request: id, notes)
+        case "request_refused": return .requestRefused(request: id, notes)
+        case "request_done": return .requestDone(request: id, text ?? "done")
         default: return nil
         }
     }

@@ -10,6 +10,7 @@ public struct ReportDocument: Codable, Sendable {
     public var holds_standby_address: Bool
     public var standby_address_holder: String?
     public var leaving: Bool
+    public var sees_gateway: Bool?
     public var refusals: [NoteDocument]
 
     public init(_ report: PeerReport) {
@@ -21,6 +22,7 @@ public struct ReportDocument: Codable, Sendable {
         holds_standby_address = report.holdsStandbyAddress
         standby_address_holder = report.standbyAddressHolder?.text
         leaving = report.isLeaving
+        sees_gateway = report.seesGateway
         refusals = report.refusals.map(NoteDocument.init)
     }
 
@@ -32,6 +34,7 @@ public struct ReportDocument: Codable, Sendable {
         report.holdsStandbyAddress = holds_standby_address
         report.standbyAddressHolder = standby_address_holder.map { NodeName($0) }
         report.isLeaving = leaving
+        report.seesGateway = sees_gateway
         report.refusals = refusals.map(\.note)
         return report
     }

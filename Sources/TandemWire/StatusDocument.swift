@@ -43,7 +43,23 @@ public struct StatusDocument: Codable, Sendable {
     }
     public struct Arbiter: Codable, Sendable {
         public var kind: String
+        /// Only of an arbiter that can be asked, as the next one.
         public var reachable: Bool?
+        /// The last record that it answered with.
+        public var record: LedgerDocument?
+
+        init(_ node: Node, at now: Instant) {
+            // What is in force stands in the ledger.
+            let present = node.ledger?.arbiter ?? node.policy.arbiter
+            kind = present.rawValue
+            switch present {
+            case .manual: break
+            case .witness:
+                // A standby that hears its primary asks only every few heartbeats.
+                reachable = node.arbiter.isHeard(within: node.policy.heartbeat * 10, at: now)
+                record = node.arbiter.last?.record.map(LedgerDocument.init)
+            }
+        }
     }
     public struct Readiness: Codable, Sendable {
         public var ok: Bool
@@ -94,9 +110,9 @@ public struct StatusDocument: Codable, Sendable {
                 ? (report?.holdsPrimaryAddress == true ? addresses[.primary] ?? [] : [])
                     + (report?.holdsStandbyAddress == true ? addresses[.standby] ?? [] : []) : [],
             condition: heard ? report.map { PostgresDocument($0.postgres).condition } : nil)
-        arbiter = Arbiter(kind: policy.arbiter.rawValue, reachable: nil)
-        lease_ms = nil
-        paused = false
+        arbiter = Arbiter(node, at: now)
+        lease_ms = node.leaseLeft(at: now)?.milliseconds
+        paused = node.ledger?.paused != nil
         failover_ready = Readiness(node.failoverReadiness(at: now))
         notes = node.remarks(at: now)
         self.version = version

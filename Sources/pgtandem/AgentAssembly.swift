@@ -80,7 +80,7 @@ struct AgentAssembly {
         try waitForSignals(signals, agent)
 
         agent.run(
-            .init(session: session, boot: boot, ledger: found?.ledger, peerHeardIn: found?.peerHeardIn, follows: found?.follows),
+            .init(session: session, boot: boot, ledger: found?.ledger, notes: found?.notes ?? Notes(), guardUntil: nil),
             .init(postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, tail: tail))
         control.stop()
         link.close()
@@ -118,7 +118,7 @@ extension Configuration {
     var policy: Policy {
         Policy(
             cluster: cluster, node: node, peer: peer.name, mode: replication.mode == .synchronous ? .synchronous : .asynchronous,
-            arbiter: arbiter.kind, heartbeat: timing.heartbeat,
+            arbiter: arbiter.kind, timing: timing.durations,
             promoteLimit: .init(bytes: UInt64(limits.promote.bytes), age: limits.promote.age),
             handoverBytes: UInt64(limits.handoverBytes), maximumStaleness: limits.maxStaleness,
             returnLimit: .init(bytes: UInt64(limits.returnStandbyAddress.bytes), age: limits.returnStandbyAddress.age))

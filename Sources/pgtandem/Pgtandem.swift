@@ -13,8 +13,9 @@ struct Pgtandem: ParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, InitCommand.self, JoinCommand.self, RunCommand.self,
-            ConfigCommand.self, TLSCommand.self, DemoCommand.self, VersionCommand.self, LabInitCommand.self,
+            StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, PauseCommand.self, ResumeCommand.self,
+            InitCommand.self, JoinCommand.self, RunCommand.self, ConfigCommand.self, TLSCommand.self, DemoCommand.self,
+            VersionCommand.self, LabInitCommand.self,
             LabClientCommand.self,
             BenchCommand.self, BenchHandCommand.self,
         ])

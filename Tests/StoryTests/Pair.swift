@@ -11,8 +11,7 @@ final class Pair {
         var boot = 1
         // disk
         var ledger: Ledger?
-        var peerHeardIn: BootID?
-        var follows: LSN?
+        var notes = Notes()
         /// WAL as the list of commits in it.
         var wal: [Int] = []
         var timeline: Timeline = 1
@@ -91,8 +90,7 @@ final class Pair {
             host,
             .started(
                 .init(
-                    session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn,
-                    follows: host.follows)))
+                    session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, notes: host.notes)))
         feed(host, .addresses(host.held))
         observe(host)
         greet(host)
@@ -285,7 +283,7 @@ final class Pair {
     func feed(_ host: Host, _ event: Event) {
         guard host.agentRuns else { return }
         let before = host.node.state
-        let effects = host.node.step(event, at: now)
+        let effects = host.node.step(event, at: Moment(boot: now, raw: now))
         if host.node.state.name != before.name {
             transcript.append("\(now.nanoseconds / 1_000_000) \(host.name): \(host.node.state.name)")
         }
@@ -305,6 +303,7 @@ final class Pair {
             case .confirmSynchronous, .confirmPosition, .checkpoint: .milliseconds(20)
             case .findEndOfWAL, .receiveWAL: .milliseconds(3)
             case .claimAddress, .releaseAddress: .milliseconds(1)
+            case .askWitness, .armGuard, .extendGuard, .releaseGuard: .milliseconds(1)
             case .recordLineage, .answer, .notice, .exit: .milliseconds(0)
             }
         switch effect {
@@ -329,16 +328,15 @@ final class Pair {
         if let left = host.failing[String(word)], left > 0 {
             host.failing[String(word)] = left - 1
             if let id = operation(of: effect) { return done(id, .failed("\(word) failed, as the story says")) }
-            if case .writeLedger(let ledger, _, _) = effect {
+            if case .writeLedger(let ledger, _) = effect {
                 return later(.zero, .event(host.name.text, session: session, .ledgerNotWritten(ledger, "disk full")))
             }
         }
         let peer = other(host)
         switch effect {
-        case .writeLedger(let ledger, let heard, let follows):
-            host.follows = follows
+        case .writeLedger(let ledger, let notes):
             host.ledger = ledger
-            host.peerHeardIn = heard
+            host.notes = notes
             later(.zero, .event(host.name.text, session: session, .ledgerWritten(ledger)))
         case .send(let heartbeat, let header):
             if !cut.contains("\(host.name)>\(peer.name)"), peer.isUp { feed(peer, .heartbeat(heartbeat, header)) }
@@ -376,7 +374,7 @@ final class Pair {
                 host.wal = Array(peer.wal.prefix(Int((end.bytes - 1000) / 100)))
             }
             done(id, host.end >= end ? .done : .failed("the rest of the WAL cannot be had"))
-        case .claimAddress(let role, let regardless, let id):
+        case .claimAddress(let role, let regardless, _, let id):
             let taken = role == .primary ? peer.held.primary : peer.held.standby
             if taken != .none, !regardless { return done(id, .failed("another machine answers")) }
             if role == .primary { host.held.primary = .all } else { host.held.standby = .all }
@@ -386,6 +384,8 @@ final class Pair {
             if role == .primary { host.held.primary = .none } else { host.held.standby = .none }
             later(.zero, .event(host.name.text, session: session, .addresses(host.held)))
             done(id)
+        case .askWitness, .armGuard, .extendGuard, .releaseGuard:
+            violations.append("the arbiter `manual` lends nothing, and \(word) was ordered")
         case .recordLineage, .answer, .notice, .exit: break
         }
     }

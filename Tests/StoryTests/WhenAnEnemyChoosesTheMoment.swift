@@ -11,7 +11,9 @@ extension Pair {
         feed(
             host,
             .started(
-                .init(session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger, peerHeardIn: host.peerHeardIn)))
+                .init(
+                    session: session, boot: BootID("boot \(host.boot)"), ledger: host.ledger,
+                    notes: Notes(peerHeardIn: host.notes.peerHeardIn))))
         feed(host, .addresses(host.held))
         heal()
     }
@@ -27,7 +29,7 @@ extension Pair {
         let pair = Pair.whole(mode: mode)
         pair.powerOff(pair.a)
         pair.run(.seconds(3))
-        pair.command(pair.b, .failover)
+        pair.command(pair.b, .failover(acceptDataLoss: false))
         pair.run(.seconds(5)) { $0.b.held == .init(primary: .all, standby: .all) }
         pair.align(to: 10, of: 200)
         pair.a.isUp = true
@@ -86,7 +88,7 @@ extension Pair {
         pair.run(.seconds(2))
         pair.killPostgres(pair.a)
         pair.run(.seconds(5))
-        let id = pair.command(pair.a, .failover)
+        let id = pair.command(pair.a, .failover(acceptDataLoss: false))
         pair.run(.seconds(10))
         #expect(pair.a.node.role == .primaryStandby, "\(pair.a.node.state) \(pair.a.answers[id] ?? [])")
         pair.feed(pair.a, .stopRequested)
@@ -183,7 +185,7 @@ extension Pair {
         pair.powerOff(pair.a)
         pair.run(.seconds(2))
         pair.b.failing["writeLedger"] = 3
-        pair.command(pair.b, .failover)
+        pair.command(pair.b, .failover(acceptDataLoss: false))
         pair.boot(pair.a)
         pair.run(.milliseconds(900))
         pair.cut = ["a>b", "b>a"]
@@ -192,7 +194,7 @@ extension Pair {
         pair.powerOff(pair.b)
         pair.heal()
         pair.run(.seconds(2))
-        let id = pair.command(pair.a, .failover)
+        let id = pair.command(pair.a, .failover(acceptDataLoss: false))
         pair.run(.seconds(5))
         #expect(pair.violations.isEmpty, "\(pair.violations.prefix(2)) \(pair.transcript.suffix(8)) \(pair.a.answers[id] ?? [])")
     }
@@ -202,7 +204,7 @@ extension Pair {
         pair.powerOff(pair.b)
         pair.run(.seconds(2))
         pair.a.delays["writeLedger"] = .seconds(2)
-        pair.command(pair.a, .failover)
+        pair.command(pair.a, .failover(acceptDataLoss: false))
         pair.boot(pair.b)
         pair.run(.milliseconds(delay))
         pair.cut = ["a>b", "b>a"]
@@ -210,7 +212,7 @@ extension Pair {
         pair.powerOff(pair.a)
         pair.heal()
         pair.run(.seconds(2))
-        pair.command(pair.b, .failover)
+        pair.command(pair.b, .failover(acceptDataLoss: false))
         pair.run(.seconds(2))
         #expect(pair.violations.isEmpty, "cut at \(delay) \(pair.violations.prefix(1)) \(pair.transcript.suffix(8))")
     }
@@ -277,7 +279,7 @@ extension Pair {
         pair.killAgent(pair.b)
         pair.startAgent(pair.b)
         pair.run(.seconds(3))
-        let id = pair.command(pair.b, .failover)
+        let id = pair.command(pair.b, .failover(acceptDataLoss: false))
         pair.run(.seconds(3))
         guard case .refused(let notes)? = pair.b.answers[id]?.last else { return #expect(Bool(false), "not refused") }
         #expect(notes.map(\.code) == ["lagUnknown"])
@@ -299,7 +301,7 @@ extension Pair {
         pair.powerOff(pair.a)
         pair.run(.seconds(2))
         pair.heal()
-        pair.command(pair.b, .failover)
+        pair.command(pair.b, .failover(acceptDataLoss: false))
         pair.run(.seconds(4))
         #expect(pair.violations.isEmpty, "\(pair.violations.prefix(2))")
     }
@@ -372,12 +374,13 @@ extension Pair {
             let heartbeat = Heartbeat(
                 number: 1, ledger: pair.a.ledger, report: report, acknowledged: nil, ask: .switchover(request: 5), answer: nil)
             var node = pair.a.node
-            _ = node.step(.hello(session: SessionID(session)), at: pair.now)
+            _ = node.step(.hello(session: SessionID(session)), at: Moment(boot: pair.now, raw: pair.now))
             let effects = node.step(
-                .heartbeat(heartbeat, .init(sender: SessionID(session), receiver: node.session)), at: pair.now)
+                .heartbeat(heartbeat, .init(sender: SessionID(session), receiver: node.session)),
+                at: Moment(boot: pair.now, raw: pair.now))
             pair.a.node = node
             return effects.contains {
-                if case .send(let sent, _) = $0, case .switchoverRefused? = sent.answer { return true } else { return false }
+                if case .send(let sent, _) = $0, case .requestRefused? = sent.answer { return true } else { return false }
             }
         }
         #expect(ask(101))

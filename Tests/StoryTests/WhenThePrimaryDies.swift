@@ -29,7 +29,7 @@ import Testing
         pair.powerOff(pair.a)
         pair.run(.seconds(3))
         #expect(pair.b.held.primary == .none, "manual: nobody is promoted without a person's word")
-        let id = pair.command(pair.b, .failover)
+        let id = pair.command(pair.b, .failover(acceptDataLoss: false))
         pair.run(.seconds(5)) { $0.b.held == .init(primary: .all, standby: .all) }
         #expect(pair.b.node.role == .primaryStandby)
         #expect(pair.b.answers[id]?.last == .done("b is primary, alone, in term 3"))
@@ -42,7 +42,7 @@ import Testing
 
     @Test func theWordIsRefusedWhileThePrimaryIsHeard() {
         let pair = Pair.whole()
-        let id = pair.command(pair.b, .failover)
+        let id = pair.command(pair.b, .failover(acceptDataLoss: false))
         guard case .refused(let notes)? = pair.b.answers[id]?.last else { return #expect(Bool(false), "not refused") }
         #expect(notes.map(\.code).contains("peerHeard"))
     }
@@ -55,7 +55,7 @@ import Testing
         pair.run(.seconds(2))
         pair.boot(pair.b)
         pair.run(.seconds(3))
-        let id = pair.command(pair.b, .failover)
+        let id = pair.command(pair.b, .failover(acceptDataLoss: false))
         guard case .refused(let notes)? = pair.b.answers[id]?.last else { return #expect(Bool(false), "not refused") }
         #expect(notes.map(\.code).contains("notToldPairedSinceBoot"))
         #expect(pair.b.held.primary == .none)

@@ -40,7 +40,7 @@ import Testing
         let stuck = pair.acknowledged.count
         pair.run(.seconds(5))
         #expect(pair.acknowledged.count == stuck, "S3: it may still be promoted")
-        pair.command(pair.a, .failover)
+        pair.command(pair.a, .failover(acceptDataLoss: false))
         pair.run(.seconds(2))
         #expect(pair.acknowledged.count > stuck)
         #expect(pair.a.held == .init(primary: .all, standby: .all))

@@ -130,6 +130,6 @@ import Testing
         guard case .follower? = pair.starts.last(where: { $0.host == "a" })?.mode else {
             return #expect(Bool(false), "\(pair.starts)")
         }
-        #expect(pair.a.follows == nil, "from its first start on, its WAL goes on behind the fork")
+        #expect(pair.a.notes.follows == nil, "from its first start on, its WAL goes on behind the fork")
     }
 }

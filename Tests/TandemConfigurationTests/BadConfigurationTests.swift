@@ -69,7 +69,6 @@ struct Mistake: CustomTestStringConvertible, Sendable {
         .adding("archive: { keep: 7d }", "archive", says: ["known, but not in this version"]),
         .adding("http: { listen: \"0.0.0.0:8008\" }", "http", says: ["known, but not in this version"]),
         .adding("hooks: { on_alarm: none }", "hooks", says: ["known, but not in this version"]),
-        .adding("timing: { lease: 2s }", "timing.lease", says: ["known, but not in this version"]),
         .adding("watchdgo: x", "watchdgo", says: ["Did you mean `watchdog`?"]),
         .replacing(
             "{ kind: manual }", by: "{ kind: manual, witness: {} }", "arbiter.witness", line: 10, says: ["not in this version"]),
@@ -138,6 +137,31 @@ struct Mistake: CustomTestStringConvertible, Sendable {
         .adding("timing: { profile: fast, heartbeat: 40ms }", "timing.heartbeat", says: ["say the same thing"]),
         .adding("timing: { heartbeat: 5ms }", "timing.heartbeat", says: ["5ms", "out of range"]),
         .adding("timing: { heartbeat: 1min }", "timing.heartbeat", says: ["1min", "out of range"]),
+        .adding("timing: { lease: 2s }", "timing.lease", column: 11, says: ["needs the heartbeat", "Add `heartbeat`"]),
+        .adding(
+            "timing: { profile: fast, lease: 2s }", "timing.lease", column: 26,
+            says: ["the profile sets the lease", "`heartbeat` and `lease` instead of `profile`"]),
+        .adding("timing: { heartbeat: 200ms, lease: 2 }", "timing.lease", says: ["has no unit", "`2s`"]),
+        .adding(
+            "timing: { heartbeat: 200ms, lease: 11min }", "timing.lease", column: 36, says: ["11min", "out of range", "10min"]),
+        .adding(
+            "timing: { heartbeat: 200ms, lease: 900ms }", "timing.lease", column: 36,
+            says: [
+                "too short: lease 900ms < 4 × heartbeat 200ms + margin 100ms + slowest usual answer 100ms = 1s",
+                "at least 1200ms",
+                "a shorter heartbeat",
+            ]),
+        .adding(
+            "timing: { heartbeat: 200ms, lease: 1199ms }", "timing.lease",
+            says: ["4 × heartbeat 200ms + margin 300ms + slowest usual answer 100ms = 1.2s", "at least 1200ms"]),
+        .adding("timing: { heartbeat: 200ms, lease: 0s }", "timing.lease", says: ["lease 0ms <", "at least 1200ms"]),
+        .adding(
+            "timing: { heartbeat: 20ms }", "timing.heartbeat", column: 22,
+            says: [
+                "ten heartbeats unless `lease` is given",
+                "lease 200ms < 4 × heartbeat 20ms + margin 100ms + slowest usual answer 40ms = 220ms", "a longer heartbeat",
+                "`lease: 220ms`",
+            ]),
         .replacing(
             "primary: [10.77.0.100]", by: "primary: 10.77.0.100", "virtual_addresses.primary", line: 8,
             says: ["a list is wanted", "`primary: [10.77.0.100]`"]),

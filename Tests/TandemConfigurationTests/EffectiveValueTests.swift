@@ -15,6 +15,7 @@ import Testing
         #expect(shown("limits.max_staleness") == "1min pair.yml:14")
         #expect(shown("limits.promote.bytes") == "16MB default")
         #expect(shown("gateway") == "none default")
+        #expect(shown("timing.lease") == "2s default")
         #expect(shown("postgresql.config_file") == "/var/lib/postgresql/15/main/postgresql.conf default")
         #expect(Set(values.map(\.key)).count == values.count)
     }
@@ -23,7 +24,8 @@ import Testing
         let configuration = try Fixture.parse(Fixture.minimal + "timing: { profile: fast }\ngateway: 10.77.0.1\n")
         var sections: [String: [String]] = [:]
         var lines: [String] = []
-        for value in configuration.effectiveValues() where value.key != "timing.heartbeat" && !value.key.hasPrefix("nodes.") {
+        let fromProfile = ["timing.heartbeat", "timing.lease"]
+        for value in configuration.effectiveValues() where !fromProfile.contains(value.key) && !value.key.hasPrefix("nodes.") {
             let parts = value.key.split(separator: ".").map(String.init)
             switch parts.count {
             case 1: lines.append("\(parts[0]): \(value.value)")
@@ -39,9 +41,18 @@ import Testing
         #expect(again.effectiveValues().map(\.value) == configuration.effectiveValues().map(\.value))
     }
 
+    @Test func aLeaseOfOnesOwnIsShownWithItsPlace() throws {
+        let configuration = try Fixture.parse(Fixture.minimal + "timing:\n  heartbeat: 100ms\n  lease: 800ms\n")
+        let values = configuration.effectiveValues().filter { $0.key.hasPrefix("timing.") }
+        #expect(
+            values.map { "\($0.key) \($0.value) \($0.origin)" } == [
+                "timing.heartbeat 100ms pair.yml:14", "timing.lease 800ms pair.yml:15",
+            ])
+    }
+
     /// A digest that changed with the version of the program, or with the machine, would set two equal hosts against each other.
     @Test func theDigestIsTheSameOnEveryMachineAndInEveryRun() throws {
-        #expect(try Fixture.parse(Fixture.minimal).clusterWideDigest() == "0fcdc7614abab2ba1a4ce51a86d6dac6")
+        #expect(try Fixture.parse(Fixture.minimal).clusterWideDigest() == "3afed1f40ffd98e0d8ec118a781c947e")
     }
 
     @Test(arguments: [
@@ -50,6 +61,7 @@ import Testing
         ("cluster: orders\n", "cluster: orders\ntls: { directory: /tls }\nstate_directory: /state\n"),
         ("cluster: orders\n", "cluster: orders\nagent_port: 7432\nlimits: { promote: { bytes: 16384kB, age: 1min } }\n"),
         ("cluster: orders\n", "cluster: orders\ntiming: { heartbeat: 200ms }\nreplication: { user: other }\n"),
+        ("cluster: orders\n", "cluster: orders\ntiming: { heartbeat: 200ms, lease: 2000ms }\n"),
         ("primary: [10.77.0.100]", "primary: [10.77.0.100/32]"),
     ])
     func whatMayDifferBetweenTheHostsDoesNotChangeTheDigest(old: String, new: String) throws {
@@ -65,7 +77,8 @@ import Testing
         ("  b: {", "  c: {", ["nodes.b.addresses", "nodes.c.addresses"]),
         ("10.77.0.101", "10.77.0.102", ["virtual_addresses.standby"]),
         ("10.77.0.100]", "10.77.0.100/24]", ["virtual_addresses.primary"]),
-        ("cluster: orders", "cluster: orders\ntiming: { profile: fast }", ["timing.heartbeat"]),
+        ("cluster: orders", "cluster: orders\ntiming: { profile: fast }", ["timing.heartbeat", "timing.lease"]),
+        ("cluster: orders", "cluster: orders\ntiming: { heartbeat: 200ms, lease: 3s }", ["timing.lease"]),
         ("cluster: orders", "cluster: orders\nreplication: { mode: asynchronous }", ["replication.mode"]),
         (
             "cluster: orders", "cluster: orders\nlimits: { max_staleness: 31s, handover: { bytes: 1MB } }",

@@ -30,7 +30,7 @@ import Testing
         #expect(configuration.limits.maxStaleness == .seconds(30))
         #expect(configuration.limits.returnStandbyAddress == .init(bytes: 4 << 20, age: .seconds(5)))
         #expect(configuration.arbiter.kind == .manual)
-        #expect(configuration.timing == .init(profile: .standard, heartbeat: .milliseconds(200)))
+        #expect(configuration.timing == .init(.standard))
         #expect(configuration.tls.keyFile == "/etc/pgtandem/tls/node.key")
         #expect(configuration.log == .init(format: .text, level: .info))
         #expect(configuration.stateDirectory == "/var/lib/pgtandem")
@@ -47,7 +47,8 @@ import Testing
         let example = try Configuration.load(path: Fixture.repositoryFile("docs/pgtandem.example.yml"))
         let values = example.effectiveValues()
         let absent = values.filter { $0.origin == .byDefault }.map(\.key)
-        #expect(absent == ["timing.heartbeat"], "the heartbeat comes with the profile; all else stands in the example")
+        #expect(
+            absent == ["timing.heartbeat", "timing.lease"], "both come with the profile; all else stands in the example")
         let minimal = try Fixture.parse(Fixture.minimal).effectiveValues()
         let other = zip(values, minimal).filter { $0.value != $1.value }.map(\.0.key)
         #expect(other == ["postgresql.config_file", "postgresql.hba_file"], "Debian's places, said so in the example")
@@ -76,9 +77,41 @@ import Testing
 
     @Test func aHeartbeatOfOnesOwnTakesThePlaceOfTheProfile() throws {
         let configuration = try Fixture.parse(Fixture.minimal + "timing: { heartbeat: 500ms }\n")
-        #expect(configuration.timing == .init(profile: nil, heartbeat: .milliseconds(500)))
-        #expect(try Fixture.parse(Fixture.minimal + "timing: { profile: fast }\n").timing.heartbeat == .milliseconds(40))
-        #expect(try Fixture.parse(Fixture.minimal + "timing: { profile: relaxed }\n").timing.heartbeat == .seconds(1))
+        #expect(configuration.timing.profile == nil)
+        #expect(
+            configuration.timing.durations
+                == Timing(
+                    heartbeat: .milliseconds(500), lease: .seconds(5), margin: .milliseconds(300), answer: .milliseconds(250)))
+    }
+
+    @Test(arguments: [("standard", Timing.standard), ("fast", .fast), ("relaxed", .relaxed)])
+    func aProfileHasItsDurationsAndSoHasItsHeartbeatAlone(profile: String, durations: Timing) throws {
+        let timing = try Fixture.parse(Fixture.minimal + "timing: { profile: \(profile) }\n").timing
+        #expect(timing.profile?.rawValue == profile)
+        #expect(timing.durations == durations)
+        #expect(durations.isSound)
+        let alone = "timing: { heartbeat: \(durations.heartbeat.text) }\n"
+        #expect(try Fixture.parse(Fixture.minimal + alone).timing.durations == durations)
+    }
+
+    @Test(arguments: [
+        ("200ms", "1300ms", Duration.milliseconds(1300), Duration.milliseconds(300)),
+        ("200ms", "1200ms", .milliseconds(1200), .milliseconds(300)), ("100ms", "999ms", .milliseconds(999), .milliseconds(100)),
+        ("24ms", "236ms", .milliseconds(236), .milliseconds(100)), ("1s", "10min", .seconds(600), .milliseconds(300)),
+    ])
+    func aLeaseOfOnesOwnStandsBesideTheHeartbeat(heartbeat: String, lease: String, length: Duration, margin: Duration) throws {
+        let timing = try Fixture.parse(Fixture.minimal + "timing: { heartbeat: \(heartbeat), lease: \(lease) }\n").timing
+        #expect(timing.lease == length)
+        #expect(timing.durations.margin == margin)
+        #expect(timing.durations.isSound)
+    }
+
+    @Test(arguments: [10, 23, 24, 99, 100, 200, 230, 500, 10_000])
+    func theLeaseThatIsAdvisedIsTheShortestSoundOne(heartbeat: Int) {
+        let pace = Duration.milliseconds(heartbeat)
+        let least = Configuration.Timing(heartbeat: pace).leastLease
+        #expect(Configuration.Timing(heartbeat: pace, lease: least).durations.isSound)
+        #expect(!Configuration.Timing(heartbeat: pace, lease: least - .milliseconds(1)).durations.isSound)
     }
 
     @Test func sectionsWithoutContentKeepTheirDefaults() throws {

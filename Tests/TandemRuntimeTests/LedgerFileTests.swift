@@ -24,17 +24,21 @@ import Testing
     @Test func whatIsWrittenIsRead() throws {
         try withFolder { file in
             #expect(try file.read() == nil, "none yet")
-            try file.write(ledger, peerHeardIn: BootID("boot 1"), follows: LSN(0x305_5400))
+            let notes = Notes(
+                peerHeardIn: BootID("boot 1"), follows: LSN(0x305_5400),
+                witness: WitnessSeen(generation: 3, term: Term(8), step: 1))
+            try file.write(ledger, notes)
             let found = try file.read()
             #expect(found?.ledger == ledger)
-            #expect(found?.peerHeardIn == BootID("boot 1"))
-            #expect(found?.follows == LSN(0x305_5400))
+            #expect(found?.notes == notes)
+            try file.write(ledger, Notes())
+            #expect(try file.read()?.notes == Notes(), "what is noted no longer is gone")
         }
     }
 
     @Test func everyDamagedByteIsReported() throws {
         try withFolder { file in
-            try file.write(ledger, peerHeardIn: nil)
+            try file.write(ledger, Notes())
             let good = try #require(try DurableFile.read(file.path))
             for index in good.indices {
                 var bad = good
@@ -47,7 +51,7 @@ import Testing
 
     @Test func everyTruncationIsReported() throws {
         try withFolder { file in
-            try file.write(ledger, peerHeardIn: nil)
+            try file.write(ledger, Notes())
             let good = try #require(try DurableFile.read(file.path))
             for length in 0..<good.count {
                 try DurableFile.write(Array(good[..<length]), to: file.path, mode: 0o600)

@@ -1,5 +1,5 @@
 /// The name of a node, as the configuration gives it. Names are ASCII; their order decides who numbers terms even (section 1).
-public struct NodeName: Hashable, Comparable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
+public struct NodeName: Hashable, Comparable, Sendable, Codable, CustomStringConvertible, ExpressibleByStringLiteral {
     public var text: String
     public init(_ text: String) { self.text = text }
     public init(stringLiteral text: String) { self.text = text }
@@ -9,7 +9,7 @@ public struct NodeName: Hashable, Comparable, Sendable, CustomStringConvertible,
 }
 
 /// A data directory, made once: a random id that `init`, a base copy or a restore gives it (section 1, "copy").
-public struct CopyID: Hashable, Sendable, CustomStringConvertible {
+public struct CopyID: Hashable, Sendable, Codable, CustomStringConvertible {
     public var text: String
     /// 32 hexadecimal digits in lower case; anything else is refused, as the id becomes part of an application name.
     public init?(_ text: some StringProtocol) {
@@ -36,14 +36,14 @@ public struct CopyID: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// One run of an agent: a random number in every message (section 1, "session").
-public struct SessionID: Hashable, Sendable, CustomStringConvertible {
+public struct SessionID: Hashable, Sendable, Codable, CustomStringConvertible {
     public var number: UInt64
     public init(_ number: UInt64) { self.number = number }
     public var description: String { String(number, radix: 16) }
 }
 
 /// One boot of a host: the kernel's `boot_id`. What a node was told before its host booted counts for nothing (4.3).
-public struct BootID: Hashable, Sendable, CustomStringConvertible {
+public struct BootID: Hashable, Sendable, Codable, CustomStringConvertible {
     public var text: String
     public init(_ text: String) { self.text = text }
     public var description: String { text }

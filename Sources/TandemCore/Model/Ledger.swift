@@ -1,5 +1,5 @@
 /// A counter that only grows; each term has one primary, ever (section 1).
-public struct Term: Hashable, Comparable, Sendable, CustomStringConvertible {
+public struct Term: Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
     public var number: UInt64
     public init(_ number: UInt64) { self.number = number }
     public var description: String { String(number) }
@@ -15,7 +15,7 @@ public struct Term: Hashable, Comparable, Sendable, CustomStringConvertible {
 }
 
 /// Whether the other node may be promoted (section 1, "bond").
-public enum Bond: String, Hashable, Sendable {
+public enum Bond: String, Hashable, Sendable, Codable {
     /// The other node holds every acknowledged commit and may be promoted.
     case paired
     /// The other node must not be promoted. The primary needs nobody's word to go on.
@@ -23,14 +23,38 @@ public enum Bond: String, Hashable, Sendable {
 }
 
 /// What decides when the two nodes cannot hear each other; exactly one kind per pair (section 1, "arbiter"). The kinds
-/// `witness`, `etcd` and `fencing` have their places in the specification and come with their rules.
-public enum ArbiterKind: String, Hashable, Sendable, CaseIterable {
+/// `etcd` and `fencing` have their places in the specification and come with their rules.
+public enum ArbiterKind: String, Hashable, Sendable, CaseIterable, Codable {
+    /// A person.
     case manual
+    /// A third host, whose record and promise decide (3.3).
+    case witness
+
+    /// A paired primary writes by a lease, and a guard ends it (3.1, 3.2).
+    public var lends: Bool {
+        switch self {
+        case .manual: false
+        case .witness: true
+        }
+    }
+}
+
+/// The mark of a paused pair (4.7): `sole` by every rule, but commits go on waiting for the standby, and addresses stay.
+public struct Pause: Hashable, Sendable, Codable {
+    /// The copy that was paired; nil: the primary was alone already.
+    public var standby: CopyID?
+    /// Commits go on waiting for it; not with `--standby-maintenance`, and not once it was away too long.
+    public var isAwaited: Bool
+    public init(standby: CopyID?, isAwaited: Bool) {
+        self.standby = standby
+        self.isAwaited = isAwaited
+    }
+    var awaited: CopyID? { isAwaited ? standby : nil }
 }
 
 /// Who is primary, in which term, and whether the other node may be promoted: the one thing that both nodes keep on disk
 /// (section 1, "ledger"). It is durable before anything that relies on it happens.
-public struct Ledger: Hashable, Sendable {
+public struct Ledger: Hashable, Sendable, Codable {
     public var cluster: String
     public var term: Term
     /// A counter within the term, one more with every change of the bond.
@@ -48,10 +72,12 @@ public struct Ledger: Hashable, Sendable {
     public var handoverEnd: LSN?
     /// A person accepted that commits may be lost (4.3).
     public var forced: Bool
+    /// No automatic failover while somebody works (4.7); only in a `sole` ledger.
+    public var paused: Pause?
 
     public init(
         cluster: String, term: Term, step: UInt64, primary: NodeName, bond: Bond, primaryCopy: CopyID, standbyCopy: CopyID?,
-        arbiter: ArbiterKind, lease: Duration = .zero, handoverEnd: LSN? = nil, forced: Bool = false
+        arbiter: ArbiterKind, lease: Duration = .zero, handoverEnd: LSN? = nil, forced: Bool = false, paused: Pause? = nil
     ) {
         self.cluster = cluster
         self.term = term
@@ -64,6 +90,7 @@ public struct Ledger: Hashable, Sendable {
         self.lease = lease
         self.handoverEnd = handoverEnd
         self.forced = forced
+        self.paused = paused
     }
 
     /// Greater `(term, step)`. A node takes only what is newer; older news has no effect, whenever it comes (section 1).
@@ -81,6 +108,26 @@ public struct Ledger: Hashable, Sendable {
         next.bond = .sole
         next.standbyCopy = nil
         next.handoverEnd = nil
+        next.paused = nil
+        return next
+    }
+
+    /// `sole` with the mark `paused` (4.7). It takes the step above the plain `sole`: the arbiter may write that one at the same time, and
+    /// no two contents may ever carry one number (5.6).
+    public func pausing(isAwaited: Bool) -> Ledger {
+        var next = sole()
+        if bond == .paired { next.step += 1 }
+        let copy = standbyCopy ?? paused?.standby
+        next.paused = Pause(standby: copy, isAwaited: isAwaited && copy != nil)
+        return next
+    }
+
+    /// The same primary, alone, in its next term: what was granted or asked before is too old wherever it still is (3.3, 4.7, 5.6).
+    public func renewed(above term: Term, besides other: NodeName) -> Ledger {
+        var next = sole()
+        next.paused = paused
+        next.term = max(self.term, term).next(for: primary, besides: other)
+        next.step = 1
         return next
     }
 
@@ -92,11 +139,14 @@ public struct Ledger: Hashable, Sendable {
         next.standbyCopy = copy
         next.handoverEnd = nil
         next.forced = false
+        next.paused = nil
         return next
     }
 }
 
 extension Ledger: CustomStringConvertible {
     /// `(8, 2, a, paired)`: the notation of the specification.
-    public var description: String { "(\(term), \(step), \(primary), \(bond.rawValue))" }
+    public var description: String {
+        "(\(term), \(step), \(primary), \(bond.rawValue)\(forced ? ", forced" : "")\(paused != nil ? ", paused" : ""))"
+    }
 }

@@ -1,5 +1,5 @@
 /// What is known of this node's PostgreSQL instance, at one moment: facts from processes, files and sessions, no opinions.
-public struct LocalPostgres: Hashable, Sendable {
+public struct LocalPostgres: Hashable, Sendable, Codable {
     public var condition: Condition
     /// PostgreSQL's own identity of the database cluster (`pg_controldata`); both nodes must have the same (5.8).
     public var systemIdentifier: UInt64?
@@ -25,7 +25,7 @@ public struct LocalPostgres: Hashable, Sendable {
     /// The copy id and the owner's name that stand inside the data directory.
     public var copy: CopyMark?
 
-    public enum Condition: Hashable, Sendable {
+    public enum Condition: Hashable, Sendable, Codable {
         /// No process of the data directory is left.
         case stopped
         /// A postmaster runs and does not accept sessions yet: start-up, crash recovery (SQLSTATE 57P03). The text is its progress.
@@ -40,7 +40,7 @@ public struct LocalPostgres: Hashable, Sendable {
         case unusable(String)
     }
 
-    public struct Replica: Hashable, Sendable {
+    public struct Replica: Hashable, Sendable, Codable {
         public var applicationName: String
         public var address: String
         public var isStreaming: Bool
@@ -63,7 +63,7 @@ public struct LocalPostgres: Hashable, Sendable {
 
     /// `max_connections`, `max_worker_processes`, `max_wal_senders`, `max_prepared_transactions`, `max_locks_per_transaction`:
     /// a standby with less than its primary dies when it is promoted (`hazards.md` 0.1, 7).
-    public struct Capacity: Hashable, Sendable {
+    public struct Capacity: Hashable, Sendable, Codable {
         public var connections: Int
         public var workers: Int
         public var senders: Int
@@ -91,7 +91,7 @@ public struct LocalPostgres: Hashable, Sendable {
     }
 
     /// The content of the file inside a data directory that says whose copy it is (section 1, "copy").
-    public struct CopyMark: Hashable, Sendable {
+    public struct CopyMark: Hashable, Sendable, Codable {
         public var copy: CopyID
         public var node: NodeName
         public init(copy: CopyID, node: NodeName) {

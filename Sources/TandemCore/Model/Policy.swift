@@ -1,12 +1,13 @@
 /// What the configuration says to the core: durations, limits, names. All of it is checked when it is made.
-public struct Policy: Hashable, Sendable {
+public struct Policy: Hashable, Sendable, Codable {
     public var cluster: String
     public var node: NodeName
     public var peer: NodeName
     public var mode: ReplicationMode
+    /// What the configuration wants; what is in force stands in the ledger (4.7).
     public var arbiter: ArbiterKind
-    /// h: how often a heartbeat is sent. Everything that waits for the peer's word is a multiple of it.
-    public var heartbeat: Duration
+    /// Heartbeat, lease and margin. Everything that waits for the peer's word is a multiple of the heartbeat.
+    public var timing: Timing
     /// Asynchronous mode: a standby beyond these is not `paired`, so not promoted (4.6).
     public var promoteLimit: LagLimit
     /// A planned change waits until the standby is nearer than this.
@@ -16,9 +17,9 @@ public struct Policy: Hashable, Sendable {
     /// And gets it back below this; smaller, so that the address does not swing (7).
     public var returnLimit: LagLimit
 
-    public enum ReplicationMode: String, Hashable, Sendable { case synchronous, asynchronous }
+    public enum ReplicationMode: String, Hashable, Sendable, Codable { case synchronous, asynchronous }
 
-    public struct LagLimit: Hashable, Sendable {
+    public struct LagLimit: Hashable, Sendable, Codable {
         public var bytes: UInt64
         public var age: Duration
         public init(bytes: UInt64, age: Duration) {
@@ -29,7 +30,7 @@ public struct Policy: Hashable, Sendable {
 
     public init(
         cluster: String, node: NodeName, peer: NodeName, mode: ReplicationMode, arbiter: ArbiterKind = .manual,
-        heartbeat: Duration = .milliseconds(200), promoteLimit: LagLimit = LagLimit(bytes: 16 << 20, age: .seconds(60)),
+        timing: Timing = .standard, promoteLimit: LagLimit = LagLimit(bytes: 16 << 20, age: .seconds(60)),
         handoverBytes: UInt64 = 16 << 20, maximumStaleness: Duration = .seconds(30),
         returnLimit: LagLimit = LagLimit(bytes: 4 << 20, age: .seconds(5))
     ) {
@@ -38,12 +39,16 @@ public struct Policy: Hashable, Sendable {
         self.peer = peer
         self.mode = mode
         self.arbiter = arbiter
-        self.heartbeat = heartbeat
+        self.timing = timing
         self.promoteLimit = promoteLimit
         self.handoverBytes = handoverBytes
         self.maximumStaleness = maximumStaleness
         self.returnLimit = returnLimit
     }
+
+    public var heartbeat: Duration { timing.heartbeat }
+    /// L as the configuration wants it: none for an arbiter that lends nothing.
+    public var lease: Duration { arbiter.lends ? timing.lease : .zero }
 
     /// The peer counts as silent when nothing was heard for this long: three heartbeats may be lost or late. Silence alone
     /// gives no right to anybody; it only ends waiting for an answer (section 8).
@@ -59,6 +64,17 @@ public struct Policy: Hashable, Sendable {
     public var leavePatience: Duration { .seconds(5) }
     /// Between two attempts at something that failed.
     public var retry: Duration { .seconds(1) }
+    /// How long a primary that does not serve, because it recovers or restarts, goes on asking for its lease: longer than a usual
+    /// crash recovery. Who cannot serve for longer lets the other one (3.1, mistake 17).
+    public var recoveryPatience: Duration { .seconds(60) }
+    /// How long PostgreSQL may answer nothing before it counts as hung (section 8).
+    public var hangPatience: Duration { .seconds(10) }
+    /// How long a handover may take while the lease is kept for it.
+    public var handoverPatience: Duration { .seconds(10) }
+    /// How long a standby that does not see its gateway waits before it claims all the same (4.3).
+    public var gatewayPatience: Duration { .seconds(10) }
+    /// How long a paused pair goes on waiting for a standby that is away (4.7).
+    public var pausePatience: Duration { .seconds(30) }
     /// Configurations that differ for longer than this stop every promotion: time to reload both hosts.
     public var configurationPatience: Duration { .seconds(600) }
 }

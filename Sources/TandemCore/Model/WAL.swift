@@ -1,5 +1,5 @@
 /// A position in PostgreSQL's write-ahead log, in bytes (PostgreSQL manual, "pg_lsn type").
-public struct LSN: Hashable, Comparable, Sendable, CustomStringConvertible {
+public struct LSN: Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
     public var bytes: UInt64
 
     public init(_ bytes: UInt64) { self.bytes = bytes }

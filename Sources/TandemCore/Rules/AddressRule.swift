@@ -1,5 +1,5 @@
 /// One address operation per role at a time, with a pause after a failure.
-struct AddressKeeper: Hashable, Sendable {
+struct AddressKeeper: Hashable, Sendable, Codable {
     var primary: OperationID?
     var standby: OperationID?
     var primaryNotBefore: Instant?
@@ -57,7 +57,7 @@ extension Node {
             return nil
         case (.hold(let regardless), .none), (.hold(let regardless), .some):
             let operation = nextOperation()
-            order(.claimAddress(role, regardless: regardless, operation))
+            order(.claimAddress(role, regardless: regardless, until: role == .primary ? leaseEnd : nil, operation))
             return operation
         case (.release, .some), (.release, .all):
             let operation = nextOperation()
@@ -74,8 +74,8 @@ extension Node {
             return postgres?.isOpen == true ? .hold(regardless: true) : .keep
         case .waiting:
             // An agent that was restarted under a running primary: neither clients nor the address notice (5.3).
-            guard let postgres else { return .keep }
-            return postgres.isOpen && ledger?.primary == policy.node ? .keep : .release
+            guard let postgres, addresses.areKnown else { return .keep }
+            return postgres.isOpen && mayWrite(at: now) ? .keep : .release
         case .handingOver(let handing):
             switch handing.phase {
             case .preparing, .ending: return .keep
@@ -112,26 +112,48 @@ extension Node {
     /// A standby serves reads while the primary's order stands and its data is fresh enough. Not hearing the primary, it goes on
     /// until its data is too old: with the arbiter `manual`, the primary cannot be `sole` without this node's word (7).
     private func mayServeReads(at now: Instant) -> Bool {
-        guard ledger?.bond == .paired, peer.standbyAddressOrder == policy.node, postgres?.isRecovering == true,
-            let age = dataAge(at: now)
+        guard let ledger, ledger.bond == .paired || ledger.paused != nil, ledger.primary == policy.peer,
+            peer.standbyAddressOrder == policy.node, postgres?.isRecovering == true, let age = dataAge(at: now)
         else { return false }
-        return age <= policy.maximumStaleness
+        guard age <= policy.maximumStaleness else { return false }
+        return peer.isHeard(within: policy.silence, at: now) || recordLeavesItHere(ledger, at: now)
+    }
+
+    /// 7: a standby that does not hear the primary asks the witness, and keeps the address while the record names it `paired`, or while both
+    /// are silent.
+    private func recordLeavesItHere(_ ledger: Ledger, at now: Instant) -> Bool {
+        guard ledger.arbiter == .witness, ledger.paused == nil, arbiter.isHeard(within: policy.silence, at: now),
+            let record = arbiter.last?.record
+        else { return true }
+        return record.bond == .paired && record.standbyCopy == ledger.standbyCopy
     }
 
     /// The standby has seen the order and holds nothing; or it is out by somebody's word and the probe decides (7).
     private func peerIsClearOfStandbyAddress(_ order: Primary.StandbyOrder, at now: Instant) -> Bool {
-        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return ledger?.bond == .sole }
+        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return silentPeerIsClear(at: now) }
         if report.holdsStandbyAddress { return false }
         // A host that has not joined has no right to it and acknowledges nothing (5.5).
         if peer.last?.ledger == nil { return ledger?.bond == .sole }
         return (peer.acknowledged ?? 0) >= order.number
     }
 
+    /// Without its word: L after its last support, when its own asking of the witness has ended its right (7). A paused one keeps the address
+    /// for as long as its data is fresh enough.
+    private func silentPeerIsClear(at now: Instant) -> Bool {
+        guard let ledger, ledger.bond == .sole else { return false }
+        if ledger.paused != nil, let silence = peer.silence(at: now) { return silence > policy.maximumStaleness + policy.silence }
+        guard ledger.arbiter.lends, let supported = peer.acknowledgedSentAt else { return true }
+        return now - supported >= ledger.lease
+    }
+
     /// Who shall hold the standby address, by the primary's view; with hysteresis (7).
     func wantedStandbyHolder(_ current: NodeName, at now: Instant) -> NodeName {
-        guard let ledger, ledger.bond == .paired else { return policy.node }
+        guard let ledger, ledger.bond == .paired || ledger.paused != nil else { return policy.node }
+        if ledger.paused != nil, !standbyIsAwaited(at: now) { return policy.node }
         guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return current }
-        guard report.postgres.isRecovering, !report.isLeaving, report.postgres.copy?.copy == ledger.standbyCopy else {
+        guard report.postgres.isRecovering, !report.isLeaving, 
+            ledger.paused != nil || report.postgres.copy?.copy == ledger.standbyCopy
+        else {
             return policy.node
         }
         // Unknown is never fresh.
@@ -140,5 +162,11 @@ extension Node {
         guard let replayed = report.postgres.replayed, let flushed = postgres?.flushed else { return policy.node }
         let near = replayed.behind(flushed) <= policy.returnLimit.bytes && age <= policy.returnLimit.age
         return near ? policy.peer : policy.node
+    }
+
+    /// A paused pair leaves the address where it is until the standby has been away for long (4.7).
+    private func standbyIsAwaited(at now: Instant) -> Bool {
+        guard case .primary(let primary) = state, let since = primary.streamLostSince else { return true }
+        return ledger?.paused?.standby != nil && now - since <= policy.pausePatience
     }
 }

@@ -28,11 +28,13 @@ extension Node {
         return (Verdict(refusals), mark.copy)
     }
 
-    /// 4.1: is the standby lost or not fit, by what it says itself or what is seen of it? A silent standby is another matter:
-    /// it cannot consent, and only the arbiter decides.
+    /// 4.1: is the standby lost or not fit, by what it says itself or what is seen of it?
     func mustPart(_ primary: Primary, at now: Instant) -> Refusal? {
-        guard let ledger, ledger.bond == .paired, let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
-            return nil
+        guard let ledger, ledger.bond == .paired else { return nil }
+        guard let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
+            // It cannot consent; the witness can, in its place. With `manual`, only a person.
+            guard ledger.arbiter == .witness, now - primary.since > policy.silence else { return nil }
+            return .peerSilent(peer.silence(at: now))
         }
         if report.isLeaving { return .peerLeaving }
         if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy {
@@ -57,7 +59,7 @@ extension Node {
     func overriddenNames() -> String? {
         guard policy.mode == .synchronous, settings.pending == nil, let ledger, let postgres,
             let names = postgres.synchronousStandbyNames,
-            let copy = ledger.primary == policy.node ? ledger.standbyCopy : ledger.primaryCopy,
+            let copy = ledger.primary == policy.node ? ledger.standbyCopy ?? ledger.paused?.awaited : ledger.primaryCopy,
             settings.written?.synchronous == copy
         else { return nil }
         return names == copy.synchronousStandbyNames ? nil : names
@@ -86,7 +88,7 @@ extension Node {
 
     /// The one sender that is the standby of the ledger streams now.
     func standbyStreams() -> Bool {
-        guard let copy = ledger?.standbyCopy, let postgres else { return false }
+        guard let copy = ledger?.standbyCopy ?? ledger?.paused?.standby, let postgres else { return false }
         return postgres.replicas.contains { $0.applicationName == copy.applicationName && $0.isStreaming }
     }
 }

@@ -1,6 +1,6 @@
 /// Where the primary was, and when that was heard: from this a standby tells the age of its own data without any wall clock.
-struct Freshness: Hashable, Sendable {
-    private struct Sample: Hashable, Sendable {
+struct Freshness: Hashable, Sendable, Codable {
+    private struct Sample: Hashable, Sendable, Codable {
         var position: LSN
         var heard: Instant
     }

@@ -1,6 +1,6 @@
 /// Keeps a node's PostgreSQL running as a standby wherever it has no right to be more. One operation at a time, with a pause
 /// after a failure.
-struct InstanceKeeper: Hashable, Sendable {
+struct InstanceKeeper: Hashable, Sendable, Codable {
     var operation: OperationID?
     var notBefore: Instant?
     /// The operation is a start.
@@ -39,7 +39,7 @@ extension Node {
             let operation = nextOperation()
             instance.operation = operation
             instance.isStarting = true
-            order(.start(follows.map { .follower(fork: $0) } ?? .standby, operation))
+            order(.start(notes.follows.map { .follower(fork: $0) } ?? .standby, operation))
         case .orphaned(let processes):
             notice(.warning, "ending \(processes) processes that a dead postmaster left: they could still acknowledge commits")
             endInstance()
@@ -49,9 +49,19 @@ extension Node {
                 "PostgreSQL accepts writes here without the right to: it is ended at once and started again as a standby; who promoted it?"
             )
             endInstance()
+        case .silent(let span) where span > policy.hangPatience:
+            notice(.warning, "PostgreSQL has answered nothing for \(span.text): it is ended and started again")
+            endInstance()
         case .running(isInRecovery: true), .starting, .silent, .unusable:
             return
         }
+    }
+
+    /// 3.1: open, and the lease is over. The guard does the same; twice is harmless.
+    mutating func endWithoutAuthority(at now: Instant) {
+        guard instance.operation == nil, !instance.isStale, now >= instance.notBefore ?? now else { return }
+        notice(.warning, "PostgreSQL accepts writes here without a lease: it is ended, and started again as a standby")
+        endInstance()
     }
 
     private mutating func endInstance() {

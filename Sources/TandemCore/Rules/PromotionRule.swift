@@ -13,7 +13,10 @@ extension Node {
         }
         if policy.mode == .asynchronous, ledger.bond == .paired {
             // Of a primary whose PostgreSQL is dead, the last position that it said.
-            if let primaryWas = peer.report?.postgres.flushed ?? freshness.newest, let received = postgres?.received {
+            // With the witness, also the last one that it heard (4.6).
+            let told = peer.report?.postgres.flushed ?? freshness.newest
+            let recorded = ledger.arbiter == .witness ? arbiter.last?.position : nil
+            if let primaryWas = [told, recorded].compactMap({ $0 }).max(), let received = postgres?.received {
                 let behind = received.behind(primaryWas)
                 if behind > policy.promoteLimit.bytes { refusals.append(.behind(by: behind, limit: policy.promoteLimit.bytes)) }
             } else {
@@ -46,27 +49,52 @@ extension Node {
         return refusals
     }
 
-    /// May this standby be promoted on a person's word that the other host is off (4.3, `manual`)?
-    func mayPromoteByWord(at now: Instant) -> Verdict {
-        guard case .standby = state else { return .no([.notStandby(role)]) }
-        var refusals = eligibility(at: now)
-        if peer.isHeard(within: policy.silence, at: now), let ago = peer.silence(at: now) {
-            refusals.append(.peerHeard(ago: ago))
-        }
-        if peerHeardIn != boot { refusals.append(.notToldPairedSinceBoot) }
-        return Verdict(refusals)
+    /// May this standby be promoted on a person's word that the other host is off (4.3)? And is it against what is known, so that the
+    /// ledger carries the mark `forced`?
+    func mayPromoteByWord(_ acceptDataLoss: Bool, at now: Instant) -> (verdict: Verdict, isForced: Bool) {
+        guard case .standby = state else { return (.no([.notStandby(role)]), false) }
+        var doubts = eligibility(at: now)
+        if notes.peerHeardIn != boot, flaw != .wordFromBeforeBoot { doubts.append(.notToldPairedSinceBoot) }
+        // What a person cannot answer for: that the other one is silent, and that the instance here can be promoted at all.
+        var refusals = doubts.filter(\.isBeyondWords)
+        doubts.removeAll(where: \.isBeyondWords)
+        refusals += silenceRefusals(at: now)
+        doubts += arbiterDoubts(at: now)
+        if doubts.contains(.arbiterDecides) { return (.no(refusals + [.arbiterDecides]), false) }
+        if !acceptDataLoss { refusals += doubts }
+        return (Verdict(refusals), !doubts.isEmpty)
     }
 
     /// May the primary go on alone on a person's word (4.1, `manual`)? With the boot rule of 4.3.
-    func mayPartByWord(at now: Instant) -> Verdict {
-        guard case .primary = state, let ledger else { return .no([.notPrimary(role)]) }
+    func mayPartByWord(_ acceptDataLoss: Bool, at now: Instant) -> Verdict {
+        guard let ledger, ledger.primary == policy.node else { return .no([.notPrimary(role)]) }
         var refusals: [Refusal] = []
         if ledger.bond == .sole { refusals.append(.busy("the bond is sole already: this node needs nobody")) }
-        if peer.isHeard(within: policy.silence, at: now), let ago = peer.silence(at: now) {
-            refusals.append(.peerHeard(ago: ago))
-        }
-        if peerHeardIn != boot { refusals.append(.notToldPairedSinceBoot) }
-        return Verdict(refusals)
+        refusals += silenceRefusals(at: now)
+        var doubts = arbiterDoubts(at: now)
+        if doubts.contains(.arbiterDecides) { return .no(refusals + [.arbiterDecides]) }
+        if notes.peerHeardIn != boot, flaw != .wordFromBeforeBoot { doubts.append(.notToldPairedSinceBoot) }
+        return Verdict(acceptDataLoss ? refusals : refusals + doubts)
+    }
+
+    private func silenceRefusals(at now: Instant) -> [Refusal] {
+        guard peer.isHeard(within: policy.silence, at: now), let ago = peer.silence(at: now) else { return [] }
+        return [.peerHeard(ago: ago)]
+    }
+
+    /// A person's word does not stand in for the claim (4.3, mistake 24).
+    private func arbiterDoubts(at now: Instant) -> [Refusal] {
+        guard let ledger, ledger.arbiter == .witness, flaw != .wordInsteadOfGrant else { return [] }
+        if arbiter.isHeard(within: policy.silence, at: now), !arbiter.isEmpty { return [.arbiterDecides] }
+        return [.arbiterSilent]
+    }
+
+    /// The ledger of a promotion by a person's word: above everything that this node has seen.
+    func wordLedger(from ledger: Ledger, copy: CopyID, isForced: Bool) -> Ledger {
+        var mine = promotedLedger(from: ledger, copy: copy)
+        if let seen = notes.witness?.term, seen > ledger.term { mine.term = seen.next(for: policy.node, besides: policy.peer) }
+        mine.forced = isForced
+        return mine
     }
 
     /// 4.3: `(T′, 1, B, sole)`, T′ this node's next term.
@@ -74,59 +102,5 @@ extension Node {
         Ledger(
             cluster: ledger.cluster, term: ledger.term.next(for: policy.node, besides: policy.peer), step: 1,
             primary: policy.node, bond: .sole, primaryCopy: copy, standbyCopy: nil, arbiter: ledger.arbiter, lease: ledger.lease)
-    }
-}
-
-extension Node {
-    /// Would a failover succeed right now, apart from the arbiter's word? Empty: yes.
-    public func failoverReadiness(at now: Instant) -> [RefusalNote] {
-        switch state {
-        case .standby:
-            return eligibility(at: now).map(\.note)
-        case .primary, .handingOver:
-            guard let ledger else { return [Refusal.noLedger.note] }
-            var reasons: [RefusalNote] = ledger.bond == .paired ? [] : [Refusal.notPaired(ledger).note]
-            guard let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
-                return reasons + [Refusal.peerSilent(peer.silence(at: now)).note]
-            }
-            if ledger.bond == .paired { reasons += report.refusals }
-            return reasons
-        case .waiting, .promoting, .stopping, .halted:
-            return [Refusal.busy("this node is \(state.name)").note]
-        }
-    }
-
-    /// What a person should know besides: one sentence each.
-    public func remarks(at now: Instant) -> [String] {
-        var remarks: [String] = []
-        if case .halted(let halted) = state { remarks.append(halted.reason.text) }
-        if case .waiting = state, ledger == nil { remarks.append(Refusal.noLedger.text) }
-        if case .waiting = state, let ledger, ledger.primary == policy.node, ledger.bond == .paired {
-            remarks.append(
-                "waiting for \(policy.peer): this node was the paired primary \(ledger), and may not open before the other one is heard,"
-                    + " or a person vouches that it is off (`pgtandem failover --peer-is-down`)")
-        }
-        if let postgres, case .unusable(let why) = postgres.condition { remarks.append(why) }
-        if case .standby = state, let ledger, let postgres, postgres.condition == .stopped, postgres.copy?.node != policy.node {
-            remarks.append(Refusal.otherCopy(ledger: ledger.standbyCopy, here: postgres.copy?.copy).text)
-        }
-        if let why = instance.failure, postgres?.isRunning != true { remarks.append(why) }
-        if held.primary != .all, let why = addresses.primaryFailure { remarks.append(why) }
-        if held.standby != .all, let why = addresses.standbyFailure { remarks.append(why) }
-        if case .differs(let keys, _) = configuration { remarks.append(Refusal.configurationsDiffer(keys).text) }
-        if case .primary(let primary) = state {
-            if let parting = primary.parting {
-                remarks.append(
-                    "asking \(policy.peer) to step out of the bond: \(parting.reason.text); commits may wait until it answers")
-            } else if ledger?.bond == .paired, !peer.isHeard(within: policy.silence, at: now), policy.mode == .synchronous {
-                remarks.append(
-                    "\(policy.peer) is silent and may still be promoted, so commits wait for it; if it is off and stays off, say so:"
-                        + " `pgtandem failover --peer-is-down`")
-            }
-            if case .no(let refusals) = mayPair(at: now).verdict, ledger?.bond == .sole {
-                remarks.append("not paired yet: \(refusals.map(\.text).joined(separator: "; "))")
-            }
-        }
-        return remarks
     }
 }

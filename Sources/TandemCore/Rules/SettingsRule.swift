@@ -1,10 +1,10 @@
 /// Which managed settings stand in the file, and which are on their way.
-struct SettingsKeeper: Hashable, Sendable {
+struct SettingsKeeper: Hashable, Sendable, Codable {
     var written: Settings?
     var pending: Pending?
     var notBefore: Instant?
 
-    struct Pending: Hashable, Sendable {
+    struct Pending: Hashable, Sendable, Codable {
         var settings: Settings
         var operation: OperationID
     }
@@ -52,18 +52,23 @@ extension Node {
         case .primary(let primary):
             let waitedFor: CopyID? =
                 switch primary.pairing {
-                case .idle, .retrying: promised ?? ledger.standbyCopy
+                case .idle, .retrying: emptiesEarly ? nil : promised ?? ledger.standbyCopy ?? ledger.paused?.awaited
                 case .configuring(let copy), .confirming(let copy, _): copy
-                case .writing(let paired): paired.standbyCopy
+                case .arming(let paired), .writing(let paired): paired.standbyCopy
                 }
             return Settings(
                 copy: own, synchronous: synchronous(waitedFor),
-                slot: joining?.copy ?? heard ?? joined ?? ledger.standbyCopy ?? settings.written?.slot)
+                slot: joining?.copy ?? heard ?? joined ?? ledger.standbyCopy ?? ledger.paused?.standby ?? settings.written?.slot)
         }
     }
 
     /// The settings of the present state are in the file, and nothing older is on its way there.
     var settingsAreInPlace: Bool { settings.pending == nil && (wantedSettings().map { $0 == settings.written } ?? true) }
+
+    private var emptiesEarly: Bool {
+        guard flaw == .namesEmptiedBeforeSole, case .primary(let primary) = state else { return false }
+        return primary.parting != nil
+    }
 
     private func synchronous(_ copy: CopyID?) -> CopyID? { policy.mode == .synchronous ? copy : nil }
 }

@@ -33,6 +33,12 @@ extension Node {
         return Verdict(refusals)
     }
 
+    /// 4.4: a reason to hand over, by itself, for as long as it has been so; never evidence against the other node (`hazards.md` H04).
+    func gatewayIsOnlyLostHere(at now: Instant) -> Bool {
+        guard let lost = gatewayLostAt, now - lost > policy.preparePatience else { return false }
+        return peer.report?.seesGateway == true && ledger?.bond == .paired
+    }
+
     /// 4.4, step 3: `(T′, 0, B, paired)`, T′ B's next term, with the end of WAL and both copies.
     func handoverLedger(from ledger: Ledger, standby: CopyID, end: LSN) -> Ledger {
         Ledger(

@@ -5,14 +5,14 @@ extension Node {
         let id = nextOperation().number
         var handing = HandingOver(id: id, since: now, reason: reason, phase: .preparing(checkpoint: nil), replayed: nil, end: nil)
         switch reason {
-        case .planned, .plannedThere, .leaving:
+        case .planned, .plannedThere, .leaving, .gatewayLost:
             if postgres?.isOpen == true {
                 // What the checkpoint writes now, the shutdown need not write while clients wait.
                 let checkpoint = nextOperation()
                 handing.phase = .preparing(checkpoint: checkpoint)
                 order(.checkpoint(checkpoint))
             }
-        case .crash, .returned:
+        case .crash, .hang, .returned:
             // Writes end first; the standby's word is fetched meanwhile.
             let operation = nextOperation()
             handing.phase = .ending(operation)
@@ -23,7 +23,19 @@ extension Node {
             }
             order(.stop(.immediate, operation))
         }
-        state = .handingOver(handing)
+        enter(.handingOver(handing), because: cause(of: reason))
+    }
+
+    private func cause(of reason: HandingOver.Reason) -> Cause {
+        switch reason {
+        case .planned: .planned
+        case .plannedThere: .askedThere
+        case .crash: .crash
+        case .hang: .hang
+        case .gatewayLost: .gatewayLost
+        case .leaving: .leaving
+        case .returned: .handedBack
+        }
     }
 
     mutating func decide(_ handing: HandingOver, at now: Instant) {
@@ -125,13 +137,13 @@ extension Node {
     mutating func ledgerWritten(_ handing: HandingOver, _ written: Ledger, at now: Instant) {
         guard handing.phase == .writing(written) else { return }
         // Consent is given: from now on this node is the standby.
-        follows = written.handoverEnd
+        notes.follows = written.handoverEnd
         notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
         if case .planned(let id?) = handing.reason {
             request = PendingRequest(id: id, number: 0, since: now)
             order(.answer(id, .progress("writes have ended here; \(policy.peer) is being promoted")))
         }
-        state = .standby(Standby(since: now, prepared: nil))
+        enter(.standby(Standby(since: now, prepared: nil)), because: .handedOver)
     }
 
     /// Before anything was ended: the primary goes on as if nothing had been asked.
@@ -143,7 +155,7 @@ extension Node {
         }
         notice(.warning, "no handover: \(refusals.map(\.text).joined(separator: "; "))")
         answerHandover(handing, refusals)
-        becomePrimary(at: now)
+        becomePrimary(because: .handoverRefused, at: now)
         if isLeaving { beginStopping(at: now) }
     }
 
@@ -152,14 +164,14 @@ extension Node {
         notice(.warning, "no handover: \(refusals.map(\.text).joined(separator: "; ")); PostgreSQL is started here again")
         answerHandover(handing, refusals)
         if isLeaving { return beginStopping(at: now) }
-        state = .promoting(Promoting(since: now, reason: .start, rung: .starting))
+        enter(.promoting(Promoting(since: now, reason: .start, rung: .starting)), because: .startedHere)
     }
 
     private mutating func answerHandover(_ handing: HandingOver, _ refusals: [Refusal]) {
         switch handing.reason {
         case .planned(let id?): order(.answer(id, .refused(refusals.map(\.note))))
-        case .plannedThere(let request): refusedThere = .switchoverRefused(request: request, refusals.map(\.note))
-        case .planned(nil), .crash, .leaving, .returned: break
+        case .plannedThere(let request): answerThere = .requestRefused(request: request, refusals.map(\.note))
+        case .planned(nil), .crash, .hang, .gatewayLost, .leaving, .returned: break
         }
     }
 }

@@ -5,12 +5,15 @@ extension Node {
         if isLeaving {
             switch promoting.rung {
             case .starting, .retrying, .confirming: return beginStopping(at: now)
-            case .receiving, .writing, .promoting: break
+            case .receiving, .arming, .writing, .promoting: break
             }
         }
         switch promoting.rung {
         case .starting:
             guard let postgres else { return }
+            if postgres.isOpen, ledgerIsOwn(promoting), leaseIsMissing(at: now) {
+                return enter(.waiting(Waiting(since: now)), because: .leaseEnded)
+            }
             if postgres.isOpen, ledgerIsOwn(promoting) {
                 confirm(promoting, at: now)
             } else if postgres.isRecovering {
@@ -26,10 +29,26 @@ extension Node {
             state = .promoting(again)
         case .confirming:
             // 5.3: or `sole` has been reached.
-            if ledger?.bond == .sole, postgres?.isOpen == true { becomePrimary(at: now) }
+            if leaseIsMissing(at: now) { return enter(.waiting(Waiting(since: now)), because: .leaseEnded) }
+            if ledger?.bond == .sole, postgres?.isOpen == true { becomePrimary(because: .promoted, at: now) }
+        case .arming(let handover):
+            armed(promoting, handover)
         case .receiving, .writing, .promoting:
             break
         }
+    }
+
+    /// 3: `paired`, and the arbiter lends: nothing opens, or stays open, without a lease.
+    private func leaseIsMissing(at now: Instant) -> Bool { ledgerNeedsLease && !mayWrite(at: now) }
+    private var ledgerNeedsLease: Bool { ledger?.bond == .paired && ledger?.primary == policy.node && lends }
+
+    /// 3.2: the guard is armed before a ledger `paired` is written by which this node is primary.
+    private mutating func armed(_ promoting: Promoting, _ handover: Ledger) {
+        guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired else { return }
+        var next = promoting
+        next.rung = .writing(handover)
+        state = .promoting(next)
+        write(handover)
     }
 
     /// The next rung for an instance that recovers.
@@ -45,12 +64,16 @@ extension Node {
         case .failover(_, let mine) where ledger != mine && mine.isNewer(than: ledger ?? mine):
             next.rung = .writing(mine)
             write(mine)
-        case .start, .handover, .failover:
+        case .grant(let mine) where ledger != mine && mine.isNewer(than: ledger ?? mine):
+            next.rung = .writing(mine)
+            write(mine)
+        case .start, .handover, .failover, .grant:
+            if leaseIsMissing(at: now) { return }
             // A handover that a crash interrupted: its end of WAL stands in the ledger (mistake 18).
-            if let end = ledger?.handoverEnd, postgres?.received.map({ $0 < end }) ?? true {
+            if let end = ledger?.handoverEnd, flaw != .handoverEndForgotten, postgres?.received.map({ $0 < end }) ?? true {
                 next.rung = receive(upTo: end)
             } else {
-                next.rung = promote()
+                next.rung = promoteNow()
             }
         }
         state = .promoting(next)
@@ -65,7 +88,7 @@ extension Node {
         return .receiving(operation)
     }
 
-    private mutating func promote() -> Promoting.Rung {
+    mutating func promoteNow() -> Promoting.Rung {
         let operation = nextOperation()
         order(.promote(operation))
         return .promoting(operation)
@@ -81,11 +104,16 @@ extension Node {
             if next.failures >= 3, case .handover(let handover) = promoting.reason { handBack(handover, at: now) }
         case (.receiving(operation), _):
             if case .handover(let handover) = promoting.reason, handover.isNewer(than: newest ?? handover) || newest == nil {
-                next.rung = .writing(handover)
+                next.rung = .arming(flaw == .claimAfterHandover ? handover.sole() : handover)
                 state = .promoting(next)
-                write(handover)
+                if !handover.arbiter.lends || flaw == .claimAfterHandover {
+                    guard case .arming(let mine) = next.rung else { return }
+                    next.rung = .writing(mine)
+                    state = .promoting(next)
+                    write(mine)
+                }
             } else {
-                next.rung = promote()
+                next.rung = .starting
                 state = .promoting(next)
             }
         case (.promoting(operation), .promoted(let timeline, let fork)):
@@ -103,9 +131,9 @@ extension Node {
         case (.promoting(operation), _):
             confirm(promoting, at: now)
         case (.confirming(operation), _):
-            becomePrimary(at: now)
+            becomePrimary(because: .promoted, at: now)
         // An outcome that nobody waits for any more.
-        case (.starting, _), (.receiving, _), (.writing, _), (.promoting, _), (.confirming, _), (.retrying, _): break
+        case (.starting, _), (.receiving, _), (.arming, _), (.writing, _), (.promoting, _), (.confirming, _), (.retrying, _): break
         }
     }
 
@@ -118,8 +146,9 @@ extension Node {
 
     mutating func ledgerWritten(_ promoting: Promoting, _ written: Ledger, at now: Instant) {
         guard promoting.rung == .writing(written) else { return }
+        // The ladder goes on from the top: with the ledger in place, what is left is the promotion.
         var next = promoting
-        next.rung = promote()
+        next.rung = .starting
         state = .promoting(next)
     }
 
@@ -127,8 +156,8 @@ extension Node {
     /// question: recovery may have brought commits to light that were never acknowledged and that the standby never got (5.3).
     private mutating func confirm(_ promoting: Promoting, at now: Instant) {
         guard case .start = promoting.reason, let ledger, ledger.bond == .paired,
-            policy.mode == .synchronous, let copy = ledger.standbyCopy
-        else { return becomePrimary(at: now) }
+            policy.mode == .synchronous, let copy = ledger.standbyCopy, flaw != .openedBeforeConfirmed
+        else { return becomePrimary(because: .promoted, at: now) }
         var next = promoting
         let operation = nextOperation()
         next.rung = .confirming(operation)
@@ -140,7 +169,7 @@ extension Node {
     private func parentTerm(_ promoting: Promoting) -> Term {
         switch promoting.reason {
         case .start: ledger?.term ?? Term(0)
-        case .handover, .failover: Term((ledger?.term.number ?? 1) - 1)
+        case .handover, .failover, .grant: Term((ledger?.term.number ?? 1) - 1)
         }
     }
 }

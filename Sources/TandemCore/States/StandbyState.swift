@@ -5,10 +5,11 @@ extension Node {
         if isLeaving { return beginStopping(at: now) }
         if let ledger, ledger.primary == policy.node, writing == nil {
             // The ledger that was on its way names this node after all: looked at as after a start.
-            state = .waiting(Waiting(since: now))
-            return
+            return enter(.waiting(Waiting(since: now)), because: .ledgerNamesThisNode)
         }
         keepInstanceRecovering(at: now)
+        takeGrantUp(at: now)
+        guard case .standby = state else { return }
         if let request, peer.report?.role == .primary || peer.report?.role == .primaryStandby, role == .standby,
             ledger?.primary == policy.peer, request.number == 0
         {
@@ -26,7 +27,7 @@ extension Node {
         }
         notice(.info, "the primary hands over: WAL up to \(end) is to be received", [.init("handover", handover)])
         let operation = nextOperation()
-        state = .promoting(Promoting(since: now, reason: .handover(handover), rung: .receiving(operation)))
+        enter(.promoting(Promoting(since: now, reason: .handover(handover), rung: .receiving(operation))), because: .handoverTaken)
         order(.receiveWAL(upTo: end, operation))
     }
 }

@@ -3,12 +3,20 @@
 extension Node {
     mutating func beginStopping(at now: Instant) {
         if case .stopping = state { return }
+        if ledger?.paused != nil {
+            // Paused: PostgreSQL and addresses stay as they are (4.7).
+            notice(.info, "this agent was told to stop, and the pair is paused: PostgreSQL and addresses stay as they are")
+            enter(.stopping(Stopping(since: now, phase: .leftAsItIs)), because: .stopRequested)
+            return order(.exit)
+        }
         if case .standby = state, ledger?.bond == .paired, peer.isHeard(within: policy.silence, at: now) {
             notice(.info, "this agent was told to stop: the primary is asked to go on alone")
-            state = .stopping(Stopping(since: now, phase: .leaving))
+            enter(.stopping(Stopping(since: now, phase: .leaving)), because: .stopRequested)
             return
         }
-        endInstance(Stopping(since: now, phase: .leaving))
+        let stopping = Stopping(since: now, phase: .leaving)
+        enter(.stopping(stopping), because: .stopRequested)
+        endInstance(stopping)
     }
 
     mutating func decide(_ stopping: Stopping, at now: Instant) {
@@ -19,6 +27,8 @@ extension Node {
             if isFree || now - stopping.since > policy.leavePatience { endInstance(stopping) }
         case .ending(let operation):
             if operation == nil, now >= stopping.notBefore ?? now { endInstance(stopping) }
+        case .leftAsItIs:
+            break
         case .ended:
             if held == .init(primary: .none, standby: .none), addresses.primary == nil, addresses.standby == nil { order(.exit) }
         }

@@ -6,8 +6,7 @@ extension Node {
         // No ledger: neither role; `init` or `join` gives it one, and until then nothing is acknowledged (5.5).
         guard let ledger, writing == nil, let postgres else { return }
         if ledger.primary == policy.peer {
-            state = .standby(Standby(since: now, prepared: nil))
-            return
+            return enter(.standby(Standby(since: now, prepared: nil)), because: .ledgerNamesTheOther)
         }
         if let theirs = peer.last?.ledger {
             // Heard before the first look at the data directory (5.2: newer news comes first).
@@ -24,17 +23,19 @@ extension Node {
         }
         if postgres.isOpen, ledger.bond == .paired {
             guard addresses.areKnown else { return }
-            // Only the agent restarted: with the arbiter `manual` the running primary goes on (5.3). That clients could reach it says
-            // that it had been confirmed; else this is done now.
-            if held.primary != .none || policy.mode == .asynchronous { return becomePrimary(at: now) }
-            state = .promoting(Promoting(since: now, reason: .start, rung: .starting))
-            return
+            guard mayWrite(at: now) else {
+                // Nobody has promised anything to this session, and the guard holds no lease any more.
+                return endWithoutAuthority(at: now)
+            }
+            // Only the agent restarted: the running primary goes on, with the lease that the guard still holds (5.3). That clients could
+            // reach it says that it had been confirmed; else this is done now.
+            if held.primary != .none || policy.mode == .asynchronous { return becomePrimary(because: .adopted, at: now) }
+            return enter(.promoting(Promoting(since: now, reason: .start, rung: .starting)), because: .notConfirmed)
         }
         if mayOpenAfterStart(since: waiting.since, at: now) {
-            if postgres.isOpen { return becomePrimary(at: now) }
+            if postgres.isOpen { return becomePrimary(because: .adopted, at: now) }
             notice(.info, "this node has the right to be primary \(ledger)")
-            state = .promoting(Promoting(since: now, reason: .start, rung: .starting))
-            return
+            return enter(.promoting(Promoting(since: now, reason: .start, rung: .starting)), because: .mayOpen)
         }
         if !postgres.isOpen { keepInstanceRecovering(at: now) }
     }
@@ -54,7 +55,7 @@ extension Node {
         case .otherCopy:
             // A foreign directory is not touched (5.7); the right one, put back, is looked at like after a start.
             if let ledger, let mark = postgres?.copy, mark.node == policy.node, mark.copy == ledger.primaryCopy {
-                state = .waiting(Waiting(since: now))
+                enter(.waiting(Waiting(since: now)), because: .copyIsBack)
             }
         default: break
         }

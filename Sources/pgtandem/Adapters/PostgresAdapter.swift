@@ -197,7 +197,7 @@ final class PostgresAdapter: PostgresPort {
 
     private func segments() throws -> Int { try sizes.get(instance) }
 
-    private static func ms(_ duration: Duration) -> Int64 { duration.nanoseconds / 1_000_000 }
+    private static func ms(_ duration: Duration) -> Int64 { duration.milliseconds }
 }
 
 /// Of WAL: fixed when the database cluster was made.

@@ -64,7 +64,7 @@ final class BenchClients {
 
     /// Lets noise of what was just done pass.
     func calm(_ length: Duration) throws {
-        let end = SystemClock.now() + length.nanoseconds
+        let end = SystemClock.after(length)
         try wait("it is calm") { SystemClock.now() >= end }
     }
 

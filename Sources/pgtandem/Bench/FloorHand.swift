@@ -157,7 +157,7 @@ struct FifoLines {
 
     /// Nil: none came in time.
     mutating func next(upTo patience: Duration) throws -> String? {
-        let end = SystemClock.now() + patience.nanoseconds
+        let end = SystemClock.after(patience)
         while true {
             if let newline = buffered.firstIndex(of: UInt8(ascii: "\n")) {
                 defer { buffered.removeFirst(newline + 1) }

@@ -250,9 +250,10 @@ struct InitWork {
             let first = Ledger(
                 cluster: configuration.cluster, term: Term(0).next(for: configuration.node, besides: configuration.peer.name),
                 step: 1,
-                primary: configuration.node, bond: .sole, primaryCopy: copy, standbyCopy: nil, arbiter: configuration.arbiter.kind
-            )
-            try file.write(first, peerHeardIn: nil)
+                primary: configuration.node, bond: .sole, primaryCopy: copy, standbyCopy: nil,
+                arbiter: configuration.arbiter.kind,
+                lease: configuration.policy.lease)
+            try file.write(first, Notes())
         }
     }
 }

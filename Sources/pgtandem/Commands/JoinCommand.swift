@@ -83,7 +83,7 @@ struct JoinWork {
         try prepare(copy)
 
         let ledger = try first.ledger(for: copy)
-        try ledgerFile.write(ledger, peerHeardIn: nil)
+        try ledgerFile.write(ledger, Notes())
         try Ownership.give(ledgerFile.path, to: configuration.postgresql.osUser)
         Terminal.say(
             "\(configuration.node) has joined \(configuration.cluster) as standby of \(ledger.primary). Start the agent here: systemctl start pgtandem (or `pgtandem run`)"

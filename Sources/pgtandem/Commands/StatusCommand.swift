@@ -48,7 +48,8 @@ struct StatusText {
     var text: String {
         var lines: [String] = []
         let term = status.term.map { "term \($0).\(status.step ?? 0)" } ?? "no ledger"
-        lines.append("\(Terminal.bold(status.cluster))  \(term)  bond \(status.bond ?? "none")  arbiter \(status.arbiter.kind)")
+        lines.append("\(Terminal.bold(status.cluster))  \(term)  bond \(status.bond ?? "none")  arbiter \(arbiter)")
+        if status.paused { lines.append("paused: nothing fails over until `pgtandem resume`") }
         lines.append("")
         lines.append(row("NODE", "ROLE", "POSTGRESQL", "POSITION", "LAG", "ADDRESSES"))
         lines.append(
@@ -73,6 +74,8 @@ struct StatusText {
         for note in status.notes { lines.append("note: \(note)") }
         return lines.joined(separator: "\n")
     }
+
+    private var arbiter: String { status.arbiter.kind + (status.arbiter.reachable == false ? " (not reachable)" : "") }
 
     private var postgres: String {
         let version = status.postgresql.version.map { "\($0) " } ?? ""

@@ -1,0 +1,61 @@
+extension Node {
+    /// 4.3: the ledger by which this standby would be promoted: `(T′, 1, B, sole)`.
+    func grantWanted(at now: Instant) -> Ledger? {
+        guard let ledger, let copy = postgres?.copy?.copy else { return nil }
+        return promotedLedger(from: ledger, copy: copy)
+    }
+
+    /// 4.3, witness: may this standby ask the arbiter for the role now?
+    func mayClaim(at now: Instant) -> Verdict {
+        var refusals = eligibility(at: now)
+        if writing != nil { refusals.append(.busy("a newer ledger is on its way to the disk")) }
+        if !promiseIsOver, flaw != .claimWhilePromised { refusals.append(.promised(promiseLeft(at: now))) }
+        if let gateway = gatewayRefusal(at: now) { refusals.append(gateway) }
+        if let record = arbiter.last?.record, let ledger, record.isNewer(than: ledger), grant == nil {
+            refusals.append(.recordNewer(record))
+        }
+        return Verdict(refusals)
+    }
+
+    /// A grant for this node that stands in the record, whether it came as an answer or was found there (4.3).
+    var grant: Ledger? {
+        guard let record = arbiter.last?.record, record.primary == policy.node, record.bond == .sole, record.step == 1,
+            let mine = newest, mine.primary == policy.peer, record.isNewer(than: mine)
+        else { return nil }
+        if flaw == .claimAfterHandover { return record }
+        guard mine.bond == .paired, mine.standbyCopy == record.primaryCopy,
+            record.term == mine.term.next(for: policy.node, besides: policy.peer)
+        else { return nil }
+        return record
+    }
+
+    /// 4.3: taken up only if AT THIS MOMENT the ledger is still `paired` and the promise has run out (mistake 1).
+    mutating func takeGrantUp(at now: Instant) {
+        guard let grant, writing == nil, ledger == newest else { return }
+        if flaw != .grantUsedLate, !promiseIsOver { return }
+        let refusals = eligibility(at: now)
+        guard refusals.isEmpty else {
+            if let first = refusals.first { refuseOnce(first) }
+            return
+        }
+        notice(
+            .warning, "the witness grants the role: this node is promoted",
+            [.init("grant", grant), .init("silent_for", peer.silence(at: now)?.text ?? "this session")])
+        let isEarly = flaw == .promotedBeforeLedger
+        enter(
+            .promoting(Promoting(since: now, reason: .grant(grant), rung: isEarly ? promoteNow() : .writing(grant))),
+            because: .granted)
+        write(grant)
+    }
+
+    private func promiseLeft(at now: Instant) -> Duration {
+        guard let promise else { return .zero }
+        return max(promise.boot - moment.boot, promise.raw - moment.raw)
+    }
+
+    /// A quality check, never a proof (4.3).
+    private func gatewayRefusal(at now: Instant) -> Refusal? {
+        guard let lost = gatewayLostAt, now - lost <= policy.gatewayPatience else { return nil }
+        return .gatewaySilent(now - lost)
+    }
+}

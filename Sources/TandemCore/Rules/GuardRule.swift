@@ -1,0 +1,72 @@
+/// The guard ends the instance and removes the addresses when the lease runs out, also if this agent hangs (3.2).
+struct GuardKeeper: Hashable, Sendable, Codable {
+    var isArmed = false
+    var operation: OperationID?
+    var isArming = false
+    var notBefore: Instant?
+    /// The deadline that it was handed last.
+    var told: Moment?
+    /// It died while it was armed.
+    var lostAt: Instant?
+
+    mutating func completed(_ ended: OperationID, _ outcome: Outcome, at now: Instant, retry: Duration) -> Bool {
+        guard operation == ended else { return false }
+        operation = nil
+        if case .failed = outcome {
+            notBefore = now + retry
+        } else {
+            isArmed = isArming
+            notBefore = nil
+            lostAt = nil
+        }
+        return true
+    }
+}
+
+extension Node {
+    /// 3.2: armed BEFORE a ledger `paired` is written, released only AFTER `sole` is.
+    mutating func keepGuard(at now: Instant) {
+        let isWanted = wantsGuard
+        if let until = lease.until, guardian.isArmed || guardian.operation != nil && guardian.isArming, until != guardian.told {
+            guardian.told = until
+            order(.extendGuard(until: until))
+        }
+        guard guardian.operation == nil, now >= guardian.notBefore ?? now, isWanted != guardian.isArmed else { return }
+        // Whatever may still write here is ended first.
+        if !isWanted, ledger?.primary != policy.node, postgres?.isOpen != false { return }
+        let operation = nextOperation()
+        guardian.operation = operation
+        guardian.isArming = isWanted
+        if isWanted {
+            // Before the first lease: nothing is open yet, and if nothing comes, nothing will be.
+            let until = lease.until ?? moment + Timing.worth(of: policy.timing.lease)
+            guardian.told = until
+            order(.armGuard(until: until, operation))
+        } else {
+            guardian.told = nil
+            order(.releaseGuard(operation))
+        }
+    }
+
+    private var wantsGuard: Bool {
+        func isLent(_ ledger: Ledger?) -> Bool {
+            guard let ledger else { return false }
+            return ledger.bond == .paired && ledger.primary == policy.node && ledger.arbiter.lends
+        }
+        switch state {
+        case .primary(let primary):
+            if case .arming = primary.pairing, flaw != .guardArmedAfterPaired { return true }
+        case .promoting(let promoting):
+            if case .arming = promoting.rung { return true }
+        case .waiting, .standby, .handingOver, .stopping, .halted: break
+        }
+        if flaw == .guardReleasedBeforeSole, let writing, writing.bond == .sole { return false }
+        if flaw == .guardArmedAfterPaired { return isLent(ledger) }
+        return isLent(ledger) || isLent(writing)
+    }
+
+    /// If it dies it is started anew; only if that does not succeed within m does this agent end the instance (3.2).
+    func guardStands(at now: Instant) -> Bool {
+        guardian.isArmed || guardian.lostAt.map { now - $0 < policy.timing.margin } ?? false || flaw == .guardArmedAfterPaired
+    }
+}

@@ -1,0 +1,148 @@
+import TandemCore
+
+/// What was broken, and when.
+package struct Violation: Hashable, Sendable {
+    package enum Rule: String, Hashable, Sendable, Codable {
+        case oneWriter = "S1"
+        case terms = "S2"
+        case synchronousLoss = "S3"
+        case asynchronousLoss = "S4"
+        case oneAddress = "S5"
+        case wholeAgain = "L1"
+        case survivorServes = "L2"
+        /// Two contents of one number (5.6).
+        case contradiction = "5.6"
+        case order = "9"
+        /// A change of state that is not in the table.
+        case table
+    }
+    package var rule: Rule
+    package var text: String
+    package var at: Int64
+    package init(rule: Rule, text: String, at: Int64) {
+        self.rule = rule
+        self.text = text
+        self.at = at
+    }
+}
+
+/// What clients were told, and what must be true of it.
+struct Checker {
+    struct Acknowledged {
+        var commit: Int32
+        var at: Int64
+        var by: Party
+    }
+    var acknowledged: [Acknowledged] = []
+    var count = 0
+    /// Whose term it is.
+    var terms: [UInt64: NodeName] = [:]
+    /// When the witness last supported each as primary.
+    var supportedAt: [Int64] = [0, 0]
+    /// Who was made primary last.
+    var openedLast = Party.a
+
+    /// What a primary acknowledged before the witness last supported it is bounded by the lag limit (S4).
+    mutating func supported(_ request: WitnessRequest, before: Ledger?, at now: Int64) {
+        if case .heartbeat(let ledger, _) = request.kind, let before, !before.isNewer(than: ledger) {
+            supportedAt[request.node == "b" ? 1 : 0] = now
+        }
+    }
+}
+
+extension World {
+    func violate(_ rule: Violation.Rule, _ text: String) {
+        guard violation == nil else { return }
+        violation = Violation(rule: rule, text: text, at: now)
+        say("VIOLATION", "\(rule.rawValue): \(text)")
+    }
+
+    /// After everything that happens.
+    func inspect() {
+        if a.isAccepting, b.isAccepting { violate(.oneWriter, "both hosts accept writes") }
+        if a.held.primary != .none, b.held.primary != .none, a.isAlive, b.isAlive, !a.guardMustRun, !b.guardMustRun {
+            violate(.oneAddress, "both hosts hold the primary address")
+        }
+    }
+
+    /// A ledger has become durable somewhere.
+    func note(_ ledger: Ledger, at place: String) {
+        if let owner = check.terms[ledger.term.number] {
+            if owner != ledger.primary {
+                violate(.terms, "term \(ledger.term) belongs to \(owner), and at \(place) \(ledger) names \(ledger.primary)")
+            }
+        } else {
+            check.terms[ledger.term.number] = ledger.primary
+        }
+    }
+
+    func persist(_ host: SimHost, _ ledger: Ledger, _ notes: Notes) {
+        if let old = host.ledger, old.isNewer(than: ledger) {
+            violate(.terms, "\(host.name) writes \(ledger) over the newer \(old)")
+        }
+        if host.ledger != ledger { say(host.name.text, "its ledger is now \(ledger)") }
+        host.ledger = ledger
+        host.notes = notes
+        note(ledger, at: host.name.text)
+    }
+
+    func acknowledge(_ commit: Int32, _ host: SimHost) {
+        check.count += 1
+        check.acknowledged.append(.init(commit: commit, at: now, by: host.party))
+        let peer = other(host)
+        // Somebody else was made primary meanwhile: what is acknowledged here must be there.
+        if setup.mode == .synchronous, check.openedLast == peer.party, peer.isUp, peer.postgres.condition == .open, peer.postgres.openedByAgent,
+            !peer.postgres.wal.contains(commit)
+        {
+            violate(.synchronousLoss, "\(host.name) acknowledges commit \(commit), which \(peer.name), primary by now, does not have")
+        }
+    }
+
+    /// An instance accepts writes from now on: it must have everything that was acknowledged.
+    func opened(_ host: SimHost, _ how: String) {
+        check.openedLast = host.party
+        say(host.name.text, "PostgreSQL \(how), with \(host.postgres.wal.count) records")
+        let here = Set(host.postgres.wal)
+        let lost = check.acknowledged.filter { !here.contains($0.commit) }
+        guard let first = lost.first else { return }
+        if host.ledger?.forced == true || host.node.ledger?.forced == true {
+            // A person accepted it.
+            check.acknowledged.removeAll { !here.contains($0.commit) }
+            return
+        }
+        switch setup.mode {
+        case .synchronous:
+            violate(
+                .synchronousLoss,
+                "\(host.name) \(how) without \(lost.count) acknowledged commits, the first is \(first.commit), acknowledged by \(first.by)")
+        case .asynchronous:
+            judgeAsynchronousLoss(lost, host, how)
+            check.acknowledged.removeAll { !here.contains($0.commit) }
+        }
+    }
+
+    /// S4: at most the lag limit, and what was acknowledged after the others last heard the primary; nothing by a handover.
+    private func judgeAsynchronousLoss(_ lost: [Checker.Acknowledged], _ host: SimHost, _ how: String) {
+        if host.ledger?.handoverEnd != nil {
+            return violate(.asynchronousLoss, "\(host.name) \(how) after a handover without \(lost.count) acknowledged commits")
+        }
+        guard host.ledger?.arbiter == .witness else { return }
+        let limit = Int(host.node.policy.promoteLimit.bytes) / 100
+        let heartbeat = host.node.policy.heartbeat.nanoseconds
+        // What the standby and the witness had heard of must be within the limit; a little more was under way with the last heartbeat.
+        let bound = check.supportedAt[other(host).party.rawValue] - 2 * heartbeat
+        let known = lost.filter { $0.at < bound }
+        if known.count > limit + 20 {
+            violate(.asynchronousLoss, "\(host.name) \(how) without \(known.count) commits that the witness had heard of; the limit is \(limit)")
+        }
+    }
+
+    /// At the end of a calm phase: nothing that was acknowledged is missing.
+    func judgeLoss(_ primary: SimHost) {
+        let here = Set(primary.postgres.wal)
+        if setup.mode == .synchronous, let first = check.acknowledged.first(where: { !here.contains($0.commit) }) {
+            violate(.synchronousLoss, "\(primary.name) is primary, and lacks commit \(first.commit), acknowledged by \(first.by)")
+        }
+        check.acknowledged.removeAll()
+    }
+}

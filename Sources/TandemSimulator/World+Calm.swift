@@ -1,0 +1,130 @@
+import TandemCore
+
+// After the troubles: what is broken is mended, and what is promised must come true (L1, L2).
+
+extension World {
+    /// One primary, one standby, by a `paired` ledger that both have, each with its address, by the frame that both configurations want.
+    package var isWhole: Bool { wholePrimary != nil }
+
+    var wholePrimary: SimHost? {
+        hosts.first { first in
+            let second = other(first)
+            return first.agentActs && second.agentActs && first.role == .primary && second.role == .standby
+                && first.ledger?.bond == .paired && first.ledger == second.ledger && first.ledger?.primary == first.name
+                && first.held == .init(primary: .all, standby: .none) && second.held == .init(primary: .none, standby: .all)
+        }
+    }
+
+    /// L2: one host serves both roles.
+    package func servesAlone(_ host: SimHost) -> Bool {
+        host.role == .primaryStandby && host.held == .init(primary: .all, standby: .all)
+    }
+
+    /// Everything that was broken is mended; what takes a person is done by one.
+    package func heal() {
+        say("—", "everything is mended")
+        links = links.map { _ in Link() }
+        witness.failsToWrite = false
+        startWitness()
+        for host in hosts {
+            host.isInHand = false
+            host.isKeptOff = false
+            host.failing = [:]
+            host.repeating = 0
+            host.slowness = 1
+            host.streamIsThrottled = false
+            if host.seesGateway != nil { host.seesGateway = true }
+            if host.postgres.override != nil {
+                host.postgres.override = nil
+                host.postgres.awaitNow(host.postgres.settings.synchronous)
+            }
+            if case .hung(let open) = host.postgres.condition { host.postgres.condition = open ? .open : .recovering }
+            thaw(host)
+            if host.hungUntil != nil {
+                host.hungUntil = nil
+                workOff(host)
+            }
+            boot(host)
+            host.hasExited = false
+            if !host.agentRuns { later(.milliseconds(500), .startAgent(host.party)) }
+            if let sees = host.seesGateway { tell(host, .gateway(isSeen: sees)) }
+        }
+        for host in hosts { greet(host) }
+    }
+
+    /// L1. The rest of the plan's ends may still come: they change nothing that is mended.
+    func becomeWhole(within span: Duration, limit: Int) {
+        let end = now + span.nanoseconds
+        while violation == nil, steps < limit, now < end {
+            run(until: min(end, now + 1_000_000_000), limit: limit) { $0.isWhole }
+            if let primary = wholePrimary {
+                run(until: now + 300_000_000, limit: limit)
+                if isWhole { return judgeLoss(primary) }
+                continue
+            }
+            helpAsAPerson()
+        }
+        if violation == nil, steps < limit {
+            violate(.wholeAgain, "calm for \(span.text), and the pair is not whole: \(hosts.map(describe).joined(separator: "; "))")
+        }
+    }
+
+    func describe(_ host: SimHost) -> String {
+        "\(host.name) is \(host.node.state.name), \(host.ledger.map(\.description) ?? "no ledger"), PostgreSQL \(host.postgres.condition),"
+            + " holds primary \(host.held.primary.rawValue), standby \(host.held.standby.rawValue),"
+            + " \(host.node.failoverReadiness(at: host.clock.now(now).boot).map(\.code))"
+    }
+
+    /// What is a person's part: a pause that is forgotten, a directory or a ledger that is gone, a branch that cannot follow (rejoin by
+    /// itself comes with its own issue; until then a person joins such a host anew).
+    private func helpAsAPerson() {
+        for host in hosts where host.agentActs {
+            if host.state == .primary, host.ledger?.paused != nil { ask(host, .resume) }
+        }
+        for host in hosts where needsJoining(host) {
+            let peer = other(host)
+            guard peer.agentActs, peer.state == .primary, peer.ledger?.bond == .sole, !host.isInHand else { continue }
+            host.isInHand = true
+            say("—", "somebody copies \(host.name) anew")
+            if host.agentRuns { host.agentRuns = false }
+            host.postgres.endAll()
+            host.held = .init(primary: .none, standby: .none)
+            host.guardian = SimGuard(life: host.guardian.life + 1)
+            later(.milliseconds(300), .join(host.party))
+        }
+    }
+
+    private func needsJoining(_ host: SimHost) -> Bool {
+        if host.isLedgerDamaged || host.mark == nil || host.ledger == nil { return true }
+        if host.state == .halted { return true }
+        let peer = other(host)
+        let isBehind = host.ledger?.primary == peer.name && peer.postgres.condition == .open
+        return isBehind && peer.ledger?.bond == .sole && !host.postgres.isPrefix(of: peer.postgres)
+    }
+
+    func join(_ host: SimHost) {
+        let peer = other(host)
+        guard host.isUp, peer.agentActs else {
+            host.isInHand = false
+            return
+        }
+        let copy = CopyID(high: UInt64(host.party.rawValue + 1), low: UInt64(now))
+        let id = command(peer, .join(copy: copy))
+        // The answer takes a write of the ledger.
+        run(until: now + 400_000_000, limit: .max)
+        guard case .done? = peer.answers[id]?.last, let ledger = peer.ledger else {
+            host.isInHand = false
+            return
+        }
+        host.copy = copy
+        host.mark = .init(copy: copy, node: host.name)
+        host.postgres.wal = peer.postgres.wal
+        host.postgres.timeline = peer.postgres.timeline
+        host.ledger = ledger
+        host.notes = Notes()
+        host.isLedgerDamaged = false
+        host.isInHand = false
+        startAgent(host)
+    }
+}
+extension World { package func dumpHost(_ host: SimHost) -> String { "\(host.node)" } }

@@ -1,0 +1,120 @@
+import TandemCore
+import TandemWire
+import Testing
+
+@testable import TandemRuntime
+
+/// What leaves the process comes back as what it was, and what no node can have written is refused.
+@Suite struct WireDocumentTests {
+    private static let here = CopyID(high: 1, low: 2)
+    private static let there = CopyID(high: 3, low: 4)
+    private static let paired = Ledger(
+        cluster: "orders", term: Term(8), step: 2, primary: "a", bond: .paired, primaryCopy: here, standbyCopy: there,
+        arbiter: .witness, lease: .seconds(2))
+
+    private func carried<D: Codable>(_ document: D) throws -> D { try JSON.decode(D.self, from: try JSON.encode(document)) }
+
+    @Test(arguments: [
+        paired, paired.sole(), paired.pausing(isAwaited: true), paired.pausing(isAwaited: false),
+        paired.sole().pausing(isAwaited: true), paired.renewed(above: Term(11), besides: "b"),
+        Ledger(
+            cluster: "orders", term: Term(9), step: 0, primary: "b", bond: .paired, primaryCopy: there, standbyCopy: here,
+            arbiter: .manual, handoverEnd: LSN(0x305_5400)),
+        Ledger(
+            cluster: "orders", term: Term(9), step: 1, primary: "b", bond: .sole, primaryCopy: there, standbyCopy: nil,
+            arbiter: .manual, forced: true),
+    ])
+    func aLedgerComesBackAsItWas(ledger: Ledger) throws {
+        #expect(try carried(LedgerDocument(ledger)).ledger() == ledger)
+    }
+
+    @Test func aLedgerThatNoNodeCanHaveWrittenIsRefused() throws {
+        func refused(_ text: String, _ from: Ledger = Self.paired, _ change: (inout LedgerDocument) -> Void) {
+            var document = LedgerDocument(from)
+            change(&document)
+            expect(text) { _ = try document.ledger() }
+        }
+        let paused = LedgerDocument(Self.paired.pausing(isAwaited: true)).paused
+        refused("a paired ledger that is paused") { $0.paused = paused }
+        refused("a pause whose commits wait for no copy", Self.paired.pausing(isAwaited: true)) { $0.paused?.standby_copy = nil }
+        refused("`no` is no copy id", Self.paired.pausing(isAwaited: true)) { $0.paused?.standby_copy = "no" }
+        refused("a sole ledger with the end of a handover", Self.paired.sole()) { $0.handover_end = "0/3055400" }
+        refused("without the lease that it lends") { $0.lease_ms = 0 }
+        refused("beyond all bounds") { $0.lease_ms = -1 }
+        refused("beyond all bounds") { $0.lease_ms = 86_400_001 }
+        refused("beyond all bounds") { $0.term = 1 << 62 }
+        refused("not known to this version") { $0.arbiter = "etcd" }
+        refused("wrong number of copies") { $0.standby_copy = nil }
+    }
+
+    private func heartbeat(_ ask: Heartbeat.Ask?, _ answer: Heartbeat.Answer?) -> Heartbeat {
+        var report = PeerReport(
+            role: .standby, boot: BootID("boot 1"), postgres: LocalPostgres(condition: .running(isInRecovery: true)))
+        report.seesGateway = false
+        return Heartbeat(
+            number: 7, ledger: Self.paired, report: report, acknowledged: 6, promised: .seconds(2), asksLease: true, ask: ask,
+            answer: answer)
+    }
+
+    @Test(arguments: [
+        Heartbeat.Ask.consent(paired.pausing(isAwaited: true)), .prepare(handover: 3), .switchover(request: 4),
+        .pause(request: 5, maintenance: true), .pause(request: 5, maintenance: false), .resume(request: 6),
+    ])
+    func aQuestionComesBackAsItWas(ask: Heartbeat.Ask) throws { try expectSame(heartbeat(ask, nil)) }
+
+    @Test(arguments: [
+        Heartbeat.Answer.prepared(handover: 3, replayed: LSN(0x305_5400)),
+        .notPrepared(handover: 3, [RefusalNote(code: "delayed", text: "it is delayed")]),
+        .requestRefused(request: 5, [RefusalNote(code: "busy", text: "wait")]), .requestDone(request: 5, "paused"),
+    ])
+    func anAnswerComesBackAsItWas(answer: Heartbeat.Answer) throws { try expectSame(heartbeat(nil, answer)) }
+
+    private func expectSame(_ heartbeat: Heartbeat) throws {
+        let header = Heartbeat.Header(sender: SessionID(11), receiver: SessionID(12))
+        let (found, to) = try carried(HeartbeatDocument(heartbeat, header)).heartbeat()
+        #expect(found == heartbeat)
+        #expect(to == header)
+    }
+
+    @Test(arguments: [Int64(-1), 86_400_001, .max, .min]) func aPromiseBeyondAllBoundsIsRefused(milliseconds: Int64) {
+        var document = HeartbeatDocument(heartbeat(nil, nil), .init(sender: SessionID(1), receiver: SessionID(2)))
+        document.promised_ms = milliseconds
+        expect("a promise of \(milliseconds) ms is beyond all bounds") { _ = try document.heartbeat() }
+    }
+
+    @Test func aPromiseForNoHeartbeatIsRefused() {
+        var document = HeartbeatDocument(heartbeat(nil, nil), .init(sender: SessionID(1), receiver: SessionID(2)))
+        document.acknowledged = nil
+        expect("a promise for no heartbeat") { _ = try document.heartbeat() }
+    }
+
+    @Test func theStatusSaysWhatTheLedgerSays() throws {
+        func status(_ ledger: Ledger) -> StatusDocument {
+            var node = Node(policy: Policy(cluster: "orders", node: "a", peer: "b", mode: .synchronous))
+            let now = Moment.now()
+            _ = node.step(.started(.init(session: SessionID(1), boot: BootID("boot 1"), ledger: ledger)), at: now)
+            return StatusDocument(node, at: now.boot, addresses: [:], version: "test")
+        }
+        let paired = status(Self.paired)
+        #expect(!paired.paused)
+        #expect(paired.arbiter.kind == "witness", "of the ledger: the configuration says `manual`")
+        #expect(paired.arbiter.reachable == false)
+        #expect(paired.arbiter.record == nil)
+        #expect(paired.lease_ms == nil, "none is held")
+        #expect(status(Self.paired.pausing(isAwaited: true)).paused)
+        var manual = Self.paired
+        manual.arbiter = .manual
+        manual.lease = .zero
+        #expect(status(manual).arbiter.reachable == nil, "a person is not reached by a link")
+    }
+
+    /// The words of a refusal.
+    private func expect(_ text: String, _ body: () throws -> Void) {
+        do {
+            try body()
+            Issue.record("not refused: \(text)")
+        } catch {
+            #expect("\(error)".contains(text), "\(error)")
+        }
+    }
+}
