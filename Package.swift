@@ -41,6 +41,9 @@ let package = Package(
         // The decision core. Imports nothing, not even Foundation; a test holds it to that.
         .target(name: "TandemCore", swiftSettings: strict),
 
+        // Two hosts and a witness, all of it from one seed: runs the very core of the agent through faults.
+        .target(name: "TandemSimulator", dependencies: ["TandemCore"], swiftSettings: strict),
+
         // Threads, clocks, durable files, processes: the small part of an operating system that the shell needs.
         .target(name: "TandemSystem", dependencies: ["CLinux"], swiftSettings: strict),
 
@@ -77,14 +80,15 @@ let package = Package(
             name: "pgtandem",
             dependencies: [
                 "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration", "TandemRuntime", "TandemLinux",
-                "TandemPostgres", "TandemNetwork", "TandemLab",
+                "TandemPostgres", "TandemNetwork", "TandemLab", "TandemSimulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
 
         // Tests: stories of the core; adapters against real parts; two real hosts; rules of style that a program can check.
-        .testTarget(name: "StoryTests", dependencies: ["TandemCore"], swiftSettings: strict),
+        .testTarget(name: "StoryTests", dependencies: ["TandemCore", "TandemSimulator"], swiftSettings: strict),
+        .testTarget(name: "TandemSimulatorTests", dependencies: ["TandemCore", "TandemSimulator"], swiftSettings: strict),
         .testTarget(name: "TandemSystemTests", dependencies: ["TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(name: "TandemLinuxTests", dependencies: ["TandemLinux", "TandemSystem", "CLinux"], swiftSettings: strict),
         .testTarget(

@@ -44,8 +44,9 @@ extension Node {
             lease.extend(sent: flaw == .leaseFromReceipt ? moment : sent, promised: promised)
         }
         guard let record = answer.record else {
-            if let seen = notes.witness, seen.generation > answer.generation {
-                notes.witness?.generation = answer.generation
+            // What was seen before the loss binds nobody any more: a grant among it is void, and what is written anew may be below it.
+            if notes.witness != nil {
+                notes.witness = nil
                 rewriteNotes()
             }
             return
@@ -125,12 +126,14 @@ extension Node {
 
     private func wantedRequests(_ ledger: Ledger, isTick: Bool, at now: Instant) -> [WitnessRequest.Kind] {
         if case .halted = state { return [] }
-        if arbiter.isEmpty, let empty = arbiter.session { return establishing(ledger, empty) }
+        if arbiter.isEmpty, let empty = arbiter.session, flaw != .emptyWitnessGrants || ledger.primary == policy.node {
+            return establishing(ledger, empty)
+        }
         guard ledger.primary == policy.node else {
             if case .standby = state, mayClaim(at: now).isGo, let granted = grantWanted(at: now) {
                 return [.claim(ledger, granted: granted)]
             }
-            return isTick && (!peer.isHeard(within: policy.heartbeat * 2, at: now) || arbiter.requests % 5 == 0 || !isFresh(at: now)) ? [.read] : []
+            return isTick && (!peer.isHeard(within: policy.heartbeat * 2, at: now) || !isFresh(at: now)) ? [.read] : []
         }
         var kinds: [WitnessRequest.Kind] = []
         if asksLease(at: now) {

@@ -5,8 +5,8 @@ extension Node {
         switch command {
         case .switchover(let target, let dryRun): switchover(to: target, dryRun: dryRun, id, at: now)
         case .failover(let acceptDataLoss): failover(acceptDataLoss, id, at: now)
-        case .pause(let maintenance): pause(maintenance, id, at: now)
-        case .resume: resume(id, at: now)
+        case .pause(let maintenance): pause(maintenance, .here(id), at: now)
+        case .resume: resume(.here(id), at: now)
         case .join(let copy): join(copy, id, at: now)
         }
     }
@@ -29,16 +29,16 @@ extension Node {
             if !peer.isHeard(within: policy.silence, at: now) { refusals.append(.peerSilent(peer.silence(at: now))) }
             if !refusals.isEmpty { return refuse(id, refusals) }
             if dryRun { return order(.answer(id, .done("\(policy.node) could take over now, without losing a commit"))) }
-            passOn(id, at: now) { .switchover(request: $0) }
+            passOn(.switchover, id, at: now) { .switchover(request: $0) }
         case .waiting, .promoting, .handingOver, .stopping, .halted:
             refuse(id, [.busy("this node is \(state.name): a switchover needs a primary and a standby")])
         }
     }
 
     /// The primary carries it out; its answer comes with a heartbeat.
-    mutating func passOn(_ id: RequestID, at now: Instant, _ ask: (UInt64) -> Heartbeat.Ask) {
+    mutating func passOn(_ kind: PendingRequest.Kind, _ id: RequestID, at now: Instant, _ ask: (UInt64) -> Heartbeat.Ask) {
         let number = nextOperation().number
-        request = PendingRequest(id: id, number: number, since: now, ask: ask(number))
+        request = PendingRequest(origin: .here(id), kind: kind, since: now, ask: ask(number))
         order(.answer(id, .progress("asked the primary \(policy.peer)")))
     }
 
@@ -52,8 +52,8 @@ extension Node {
             case .go: beginHandover(.plannedThere(request: number), at: now)
             case .no(let refusals): answerThere = .requestRefused(request: number, refusals.map(\.note))
             }
-        case .pause(_, let maintenance): pauseAskedThere(maintenance, number, at: now)
-        case .resume: resumeAskedThere(number, at: now)
+        case .pause(_, let maintenance): pause(maintenance, .there(number), at: now)
+        case .resume: resume(.there(number), at: now)
         case .consent, .prepare: break
         }
     }
@@ -61,6 +61,9 @@ extension Node {
     /// 5.5: the copy that the peer's `join` made gets `(T, n+1, other, sole)` from a primary that is open without its help.
     private mutating func join(_ copy: CopyID, _ id: RequestID, at now: Instant) {
         guard case .primary(let primary) = state, let ledger else { return refuse(id, [.notPrimary(role)]) }
+        if ledger.paused != nil {
+            return refuse(id, [.busy("the pair is paused, and a join would end that: `pgtandem resume` first")])
+        }
         guard ledger.bond == .sole, primary.pairing == .idle, writing == nil, joining == nil else {
             return refuse(
                 id,
@@ -79,13 +82,18 @@ extension Node {
 
     mutating func finishRequest(_ answer: CommandAnswer) {
         guard let request else { return }
-        order(.answer(request.id, answer))
         self.request = nil
+        switch (request.origin, answer) {
+        case (.here(let id), _): order(.answer(id, answer))
+        case (.there(let number), .done(let text)): answerThere = .requestDone(request: number, text)
+        case (.there(let number), .refused(let notes)): answerThere = .requestRefused(request: number, notes)
+        case (.there, .progress): break
+        }
     }
 
+    /// Whoever waits is told before long, whatever happens.
     mutating func expireRequest(at now: Instant) {
         guard let request, now - request.since > .seconds(60) else { return }
-        refuse(request.id, [.busy("no result within a minute: look at `pgtandem status` on both hosts")])
-        self.request = nil
+        finishRequest(.refused([Refusal.busy("no result within a minute: look at `pgtandem status` on both hosts").note]))
     }
 }

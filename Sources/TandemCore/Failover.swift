@@ -44,7 +44,7 @@ extension Node {
         guard let ledger else { return }
         notice(.warning, "a person vouches that \(policy.peer) is off: this node goes on alone", [.init("forced", isForced)])
         order(.answer(id, .progress(isForced ? forcedText : "going on alone")))
-        request = PendingRequest(id: id, number: 0, since: now)
+        request = PendingRequest(origin: .here(id), kind: .failover, since: now)
         var next = isForced ? ledger.renewed(above: arbiter.last?.record?.term ?? ledger.term, besides: policy.peer) : ledger.sole()
         next.forced = isForced
         write(next)

@@ -1,5 +1,5 @@
 /// Mistakes that were made in drafts of the specification (section 10), and orders of section 4 turned around, put back on purpose: the
-/// simulator must find each of them. No configuration, command or message reaches this switch; only the simulator's tests do.
+/// simulator must find each of them. Nothing that reaches an agent sets this switch; only the simulator does (`pgtandem simulate --mistakes`).
 package enum Flaw: String, CaseIterable, Sendable, Codable {
     // Section 10, by number.
     case grantUsedLate  // 1
@@ -35,5 +35,4 @@ package enum Flaw: String, CaseIterable, Sendable, Codable {
     case openedBeforeConfirmed  // 5.3
     case witnessForgetsPromise  // 3.1
     case leaseOnOneClock  // 3.1
-    case acknowledgesWithGrant  // 3.1
 }

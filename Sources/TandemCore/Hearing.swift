@@ -85,6 +85,9 @@ extension Node {
         case .waiting, .standby:
             // A grant that the record holds for this node, and that it gave its right away before: dead, whoever repeats it.
             if let mine = newest, mine.primary == policy.peer, mine.bond == .sole { return }
+            // What this node promised it keeps, also when the other one has given up already: its instance may be open for as long as
+            // its lease lasts (3.1). The next heartbeat says it again.
+            if newest?.primary == policy.peer, !promiseIsOver { return }
             // The ledger here is older than what the peer knows of this node: a restored disk (5.2). Taken, then looked at anew.
             write(theirs)
             enter(.waiting(Waiting(since: now)), because: .ownNewerLedger)
@@ -129,9 +132,9 @@ extension Node {
                 handoverRefused(handing, notes.map(Refusal.peerSays), at: now)
             }
         case .requestRefused(let number, let notes):
-            if let request, request.number == number { finishRequest(.refused(notes)) }
+            if request?.ask?.request == number { finishRequest(.refused(notes)) }
         case .requestDone(let number, let text):
-            if let request, request.number == number { finishRequest(.done(text)) }
+            if request?.ask?.request == number { finishRequest(.done(text)) }
         }
     }
 

@@ -26,6 +26,8 @@ public struct Node: Sendable, Codable {
     var freshness = Freshness()
     var lease = LeaseKeeper()
     var guardian = GuardKeeper()
+    /// An order to open the instance that is under way: it may still open, whatever has been decided since.
+    var opening: OperationID?
     /// No other primary is supported before this; and the heartbeat it was last given for (3.1).
     var promise: Moment?
     var promised: UInt64?
@@ -64,11 +66,18 @@ public struct Node: Sendable, Codable {
 
     /// A person's command that is under way here, or was passed on to the primary.
     struct PendingRequest: Hashable, Sendable, Codable {
-        var id: RequestID
-        var number: UInt64
+        var origin: Origin
+        var kind: Kind
         var since: Instant
-        /// What the primary is asked for; nil: this node decides itself.
+        /// What the primary is asked for; nil: this node carries it out.
         var ask: Heartbeat.Ask?
+
+        enum Kind: Hashable, Sendable, Codable { case switchover, failover, pause, resume }
+        /// Who waits for the answer: a person at this host, or one at the other.
+        enum Origin: Hashable, Sendable, Codable {
+            case here(RequestID)
+            case there(UInt64)
+        }
     }
 
     /// A copy that the peer's `join` made; its first ledger is on its way to the disk here.
@@ -161,75 +170,6 @@ public struct Node: Sendable, Codable {
             obey(command, id, at: now)
         case .stopRequested:
             leavingSince = leavingSince ?? now
-        }
-    }
-
-    /// An operation's end goes to whoever waits for it; the keepers first, then the state.
-    private mutating func complete(_ operation: OperationID, _ outcome: Outcome, at now: Instant) {
-        // What fails again and again for the same reason is told once.
-        if case .failed(let why) = outcome, ![instance.failure, addresses.primaryFailure, addresses.standbyFailure].contains(why)
-        {
-            notice(.warning, why, [.init("operation", operation)])
-        }
-        if instance.completed(operation, outcome, at: now + policy.retry) {
-            // From its first start as follower on, its WAL goes on behind the fork.
-            if outcome == .done, instance.isStarting, notes.follows != nil {
-                notes.follows = nil
-                rewriteNotes()
-            }
-            return
-        }
-        if addresses.completed(operation, outcome, at: now + policy.retry) { return }
-        if guardian.completed(operation, outcome, at: now, retry: policy.retry) { return }
-        if settings.completed(operation, outcome, at: now + policy.retry) { return }
-        switch state {
-        case .promoting(let promoting): completed(promoting, operation, outcome, at: now)
-        case .primary(let primary): completed(primary, operation, outcome, at: now)
-        case .handingOver(let handing): completed(handing, operation, outcome, at: now)
-        case .stopping(let stopping): completed(stopping, operation, outcome, at: now)
-        // No operation of their own: an outcome here belongs to a state that was left.
-        case .waiting, .standby, .halted: break
-        }
-    }
-
-    private mutating func ledgerIsDurable(_ written: Ledger, at now: Instant) {
-        switch state {
-        case .promoting(let promoting): ledgerWritten(promoting, written, at: now)
-        case .primary(let primary): ledgerWritten(primary, written, at: now)
-        case .handingOver(let handing): ledgerWritten(handing, written, at: now)
-        // Nothing waits there: a ledger that was taken from the peer has no follower but the next decision.
-        case .waiting, .standby, .stopping, .halted: break
-        }
-    }
-
-    private mutating func ledgerFailed(_ wanted: Ledger, at now: Instant) {
-        switch state {
-        case .promoting(var promoting):
-            if promoting.rung == .writing(wanted) {
-                promoting.rung = .retrying(now + policy.retry)
-                state = .promoting(promoting)
-            }
-        case .primary(var primary):
-            if primary.pairing == .writing(wanted) {
-                primary.pairing = .retrying(now + policy.retry)
-                state = .primary(primary)
-            }
-            if let request, wanted.bond == .sole {
-                refuse(request.id, [.busy("the ledger could not be written: nothing was changed")])
-                self.request = nil
-            }
-        case .handingOver(var handing):
-            if handing.phase == .writing(wanted) {
-                handing.phase = .measuring(nil)
-                handing.notBefore = now + policy.retry
-                state = .handingOver(handing)
-            }
-        // What came from the peer comes again with its next heartbeat.
-        case .waiting, .standby, .stopping, .halted: break
-        }
-        if let joining, joining.ledger == wanted {
-            order(.answer(joining.id, .refused([Refusal.busy("the primary could not write its ledger").note])))
-            self.joining = nil
         }
     }
 

@@ -25,7 +25,7 @@ extension Node {
 
     /// Puts a newer ledger on its way to the disk. Nothing that relies on it may happen before `ledgerWritten`.
     mutating func write(_ newer: Ledger) {
-        guard newest.map({ newer.isNewer(than: $0) }) ?? true else { return }
+        guard newest.map({ newer.isNewer(than: $0) }) ?? true || flaw == .noStep && newer != newest else { return }
         writing = newer
         // A handover of this node's own carries the note with it: durable together.
         var notes = notes

@@ -5,7 +5,7 @@ extension Node {
     public func failoverReadiness(at now: Instant) -> [RefusalNote] {
         switch state {
         case .standby:
-            return eligibility(at: now).map(\.note)
+            return standbyRefusals(at: now).map(\.note)
         case .primary, .handingOver:
             guard let ledger else { return [Refusal.noLedger.note] }
             var reasons: [RefusalNote] = ledger.bond == .paired ? [] : [Refusal.notPaired(ledger).note]

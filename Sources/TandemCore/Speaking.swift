@@ -42,7 +42,7 @@ extension Node {
             case .failover(_, let mine), .grant(let mine): return ledger.map { mine.isNewer(than: $0) } ?? true
             case .start, .handover: return false
             }
-        case .primary: return request != nil && writing?.bond == .sole
+        case .primary: return request?.kind == .failover && writing?.bond == .sole
         case .waiting: return writing.map { $0.bond == .sole && $0.primary == policy.node } ?? false
         case .standby, .handingOver, .stopping, .halted: return false
         }
@@ -55,7 +55,7 @@ extension Node {
         report.holdsStandbyAddress = weight.holdsStandby
         report.standbyAddressHolder = weight.standbyOrder
         report.isLeaving = weight.isLeaving
-        if case .standby = state { report.refusals = eligibility(at: now).map(\.note) }
+        if case .standby = state { report.refusals = standbyRefusals(at: now).map(\.note) }
         report.seesGateway = seesGateway
         let supported = supportedHeartbeat
         return Heartbeat(
@@ -108,10 +108,10 @@ extension Node {
     }
 
     private func weight(_ postgres: LocalPostgres, at now: Instant) -> Weight {
-        var isAway = isLeaving
+        let isAway: Bool
         switch state {
-        case .stopping: isAway = true
-        case .standby: break
+        case .stopping: isAway = ledger?.paused == nil
+        case .standby: isAway = isLeaving && ledger?.paused == nil
         case .waiting, .promoting, .primary, .handingOver, .halted: isAway = false
         }
         return Weight(

@@ -114,8 +114,21 @@ public struct Primary: Hashable, Sendable, Codable {
 
     public struct Parting: Hashable, Sendable, Codable {
         public var ledger: Ledger
-        public var reason: Refusal
+        public var reason: Reason
         public var since: Instant
+
+        public enum Reason: Hashable, Sendable, Codable {
+            case lost(Refusal)
+            /// A person asked for a pause (4.7).
+            case pause
+
+            var text: String {
+                switch self {
+                case .lost(let refusal): refusal.text
+                case .pause: "a person asked for a pause"
+                }
+            }
+        }
     }
 
     /// The primary's order about the standby address.

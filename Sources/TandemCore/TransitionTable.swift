@@ -12,7 +12,7 @@ public struct Transition: Hashable, Sendable, Codable {
 
 /// Why a state was entered.
 public enum Cause: String, Hashable, Sendable, Codable, CaseIterable {
-    case ledgerNamesTheOther, ledgerNamesThisNode, newerLedger, ownNewerLedger, contradiction
+    case ledgerNamesTheOther, newerLedger, ownNewerLedger, contradiction
     case otherCopy, copyIsBack
     case mayOpen, adopted, notConfirmed, promoted, restartedAsStandby, recoveryToConfirm
     case granted, word, handoverTaken
@@ -28,6 +28,8 @@ public enum TransitionTable {
         public var transition: Transition
         public var reason: String
         public var section: String
+        /// Impossible as long as every rule holds: kept for the day on which one does not, and reached by a story of its own.
+        public var isImpossible: Bool { transition.cause == .contradiction }
     }
 
     public static let rows: [Row] = [
@@ -40,8 +42,7 @@ public enum TransitionTable {
         row(.waiting, .halted, .contradiction, "one number, two contents", "5.6"),
         row(.waiting, .stopping, .stopRequested, "the agent was told to stop", "4.4"),
 
-        row(.standby, .waiting, .ledgerNamesThisNode, "the ledger that was on its way names this node", "5.3"),
-        row(.standby, .waiting, .ownNewerLedger, "the other node knows a newer ledger of this node", "5.2"),
+        row(.standby, .waiting, .ownNewerLedger, "a newer ledger names this node after all", "5.2"),
         row(.standby, .promoting, .granted, "the witness granted the role, and the promise to the other node is over", "4.3"),
         row(.standby, .promoting, .word, "a person vouches that the other host is off", "4.3"),
         row(.standby, .promoting, .handoverTaken, "the primary handed over", "4.4"),
@@ -52,6 +53,7 @@ public enum TransitionTable {
         row(.promoting, .standby, .newerLedger, "a newer ledger names the other node", "5.6"),
         row(.promoting, .waiting, .leaseEnded, "the lease ended before clients were let in", "3.1"),
         row(.promoting, .handingOver, .handedBack, "cannot be promoted and never opened: the role goes back", "4.4"),
+        row(.promoting, .halted, .otherCopy, "another data directory stands in the place of the primary's", "5.7"),
         row(.promoting, .halted, .contradiction, "one number, two contents", "5.6"),
         row(.promoting, .stopping, .stopRequested, "the agent was told to stop", "4.4"),
 
@@ -65,6 +67,7 @@ public enum TransitionTable {
         row(.primary, .promoting, .recoveryToConfirm, "PostgreSQL has ended, nobody can take over: what its recovery shows must be confirmed", "5.3"),
         row(.primary, .waiting, .leaseEnded, "nobody has promised not to support another primary any more", "3.1"),
         row(.primary, .standby, .newerLedger, "a newer ledger names the other node", "5.6, 6.1"),
+        row(.primary, .halted, .otherCopy, "another data directory stands in the place of the primary's", "5.7"),
         row(.primary, .halted, .contradiction, "one number, two contents", "5.6"),
         row(.primary, .stopping, .stopRequested, "the agent was told to stop, and nobody can take over", "4.4"),
 
@@ -85,5 +88,20 @@ public enum TransitionTable {
 
     private static func row(_ from: State.Kind, _ to: State.Kind, _ cause: Cause, _ reason: String, _ section: String) -> Row {
         Row(transition: Transition(from, to, cause), reason: reason, section: section)
+    }
+
+    /// The table as a page for people.
+    public static var page: String {
+        var lines = [
+            "# The states of a node", "",
+            "Generated from `TandemCore/TransitionTable.swift` (its doc comment says how). The numbers name sections of the specification.",
+            "Each row that is not marked is reached by the fixed corpus of seeds of `.ci/run`; the marked ones, by a story of their own.", "",
+            "| from | to | because | section |", "| --- | --- | --- | --- |",
+        ]
+        for row in rows {
+            let mark = row.isImpossible ? " (impossible while every rule holds)" : ""
+            lines.append("| \(row.transition.from.rawValue) | \(row.transition.to.rawValue) | \(row.reason)\(mark) | \(row.section) |")
+        }
+        return lines.joined(separator: "\n") + "\n"
     }
 }

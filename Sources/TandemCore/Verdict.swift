@@ -17,7 +17,6 @@ public enum Verdict: Hashable, Sendable, Codable {
 /// One reason why something may not happen now, with the numbers inside.
 public enum Refusal: Hashable, Sendable, Codable {
     case noLedger
-    case notStandby(Role)
     case notPrimary(Role)
     case notPaired(Ledger)
     case otherCopy(ledger: CopyID?, here: CopyID?)
@@ -39,7 +38,6 @@ public enum Refusal: Hashable, Sendable, Codable {
     case recordNewer(Ledger)
     case arbiterDecides
     case arbiterSilent
-    case pauseRequested
     case namesOverridden(String)
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
@@ -48,11 +46,18 @@ public enum Refusal: Hashable, Sendable, Codable {
     /// The peer said so itself; its words.
     case peerSays(RefusalNote)
 
+    /// Every code that a node makes by itself.
+    public static let codes = [
+        "noLedger", "notPrimary", "notPaired", "otherCopy", "postgresNotReady", "notStreaming", "delayed", "settingsTooLow",
+        "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving", "notToldPairedSinceBoot",
+        "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "namesOverridden", "otherSystem",
+        "otherVersion", "busy", "contradiction",
+    ]
+
     /// Stable, for scripts: never changed once it stands in a release.
     public var code: String {
         switch self {
         case .noLedger: "noLedger"
-        case .notStandby: "notStandby"
         case .notPrimary: "notPrimary"
         case .notPaired: "notPaired"
         case .otherCopy: "otherCopy"
@@ -73,7 +78,6 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .recordNewer: "recordNewer"
         case .arbiterDecides: "arbiterDecides"
         case .arbiterSilent: "arbiterSilent"
-        case .pauseRequested: "pauseRequested"
         case .namesOverridden: "namesOverridden"
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
@@ -86,7 +90,6 @@ public enum Refusal: Hashable, Sendable, Codable {
     public var text: String {
         switch self {
         case .noLedger: "this node has no ledger: run `pgtandem init` or `pgtandem join` here first"
-        case .notStandby(let role): "this node's role is \(role.rawValue), not standby"
         case .notPrimary(let role): "this node's role is \(role.rawValue), not primary"
         case .notPaired(let ledger):
             "the bond is sole \(ledger): the standby may lack acknowledged commits, so nothing promotes it"
@@ -119,7 +122,6 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .arbiterSilent:
             "the witness cannot be reached: it may have let the other node go on alone, with commits that this one does not have. If the other"
                 + " host is off and stays off, and these commits may be lost: `pgtandem failover --peer-is-down --accept-data-loss`"
-        case .pauseRequested: "a person asked for a pause"
         case .namesOverridden(let names):
             "synchronous_standby_names is overridden (`\(names)`), so commits do not wait for the other node: ALTER SYSTEM RESET"
                 + " synchronous_standby_names, or take it out of the configuration"
@@ -136,12 +138,12 @@ public enum Refusal: Hashable, Sendable, Codable {
     /// A reason that no person's word removes (4.3): the instance could not be promoted, or it would be the wrong one.
     var isBeyondWords: Bool {
         switch self {
-        case .noLedger, .notStandby, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy,
+        case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy,
             .contradiction:
             true
         case .notPaired, .otherCopy, .notStreaming, .delayed, .configurationsDiffer, .behind, .tooOld, .lagUnknown, .peerSilent,
             .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
-            .arbiterSilent, .pauseRequested, .peerSays:
+            .arbiterSilent, .peerSays:
             false
         }
     }

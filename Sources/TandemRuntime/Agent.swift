@@ -52,14 +52,18 @@ public final class Agent: Sendable {
         public var ledger: any LedgerPort
         public var link: any LinkPort
         public var tail: TailTransfer
+        public var journal: Journal
         public init(
-            postgres: any PostgresPort, addresses: any AddressPort, ledger: any LedgerPort, link: any LinkPort, tail: TailTransfer
+            postgres: any PostgresPort, addresses: any AddressPort, ledger: any LedgerPort, link: any LinkPort,
+            tail: TailTransfer,
+            journal: Journal
         ) {
             self.postgres = postgres
             self.addresses = addresses
             self.ledger = ledger
             self.link = link
             self.tail = tail
+            self.journal = journal
         }
     }
 
@@ -82,27 +86,28 @@ public final class Agent: Sendable {
             log: log, lanes: Interpreter.Lanes())
         var node = Node(policy: policy)
         var nextTick = Moment.now().boot
-        feed(&node, .started(start), interpreter)
+        feed(&node, .started(start), interpreter, parts.journal)
         while !finished.withLock({ $0 }) {
             let now = Moment.now().boot
             if now >= nextTick {
-                feed(&node, .tick, interpreter)
+                feed(&node, .tick, interpreter, parts.journal)
                 // After a pause, one beat, not the missed ones.
                 nextTick = max(nextTick + policy.heartbeat, now + policy.heartbeat / 2)
             }
             for event in mailbox.take(waiting: max(.milliseconds(1), nextTick - Moment.now().boot)) {
-                feed(&node, event, interpreter)
+                feed(&node, event, interpreter, parts.journal)
             }
         }
         interpreter.lanes.stop()
+        parts.journal.close()
     }
 
-    private func feed(_ node: inout Node, _ event: Event, _ interpreter: Interpreter) {
+    private func feed(_ node: inout Node, _ event: Event, _ interpreter: Interpreter, _ journal: Journal) {
         let now = Moment.now()
-        let before = (node.state.name, node.role, node.ledger)
+        let before = node
         let effects = node.step(event, at: now)
         view.withLock { $0 = View(node: node, at: now.boot) }
-        if before != (node.state.name, node.role, node.ledger) {
+        if (before.state.name, before.role, before.ledger) != (node.state.name, node.role, node.ledger) {
             log.info(
                 "state",
                 metadata: [
@@ -111,6 +116,8 @@ public final class Agent: Sendable {
                 ])
         }
         for effect in effects { interpreter.perform(effect) }
+        // Last: nobody waits for it.
+        journal.record(event, at: now, before: before, effects: effects)
     }
 
     private func reply(_ id: RequestID, _ answer: CommandAnswer) {

@@ -37,6 +37,10 @@ struct Checker {
     var count = 0
     /// Whose term it is.
     var terms: [UInt64: NodeName] = [:]
+    /// The newest commit that readers at the primary address have seen: whatever is seen stays (5.3).
+    var read: Int32?
+    /// Not after somebody's own synchronous_standby_names, until the pair is whole again.
+    var readsCount = true
     /// When the witness last supported each as primary.
     var supportedAt: [Int64] = [0, 0]
     /// Who was made primary last.
@@ -80,6 +84,9 @@ extension World {
         if let old = host.ledger, old.isNewer(than: ledger) {
             violate(.terms, "\(host.name) writes \(ledger) over the newer \(old)")
         }
+        if host.ledger != ledger, ledger.handoverEnd != nil, ledger.primary != host.name, host.postgres.acceptsWrites {
+            violate(.order, "\(host.name) gives the role away by \(ledger) while its PostgreSQL runs")
+        }
         if host.ledger != ledger { say(host.name.text, "its ledger is now \(ledger)") }
         host.ledger = ledger
         host.notes = notes
@@ -88,6 +95,8 @@ extension World {
 
     func acknowledge(_ commit: Int32, _ host: SimHost) {
         check.count += 1
+        // Somebody's own synchronous_standby_names: what that acknowledges was never promised.
+        if host.postgres.override != nil { return }
         check.acknowledged.append(.init(commit: commit, at: now, by: host.party))
         let peer = other(host)
         // Somebody else was made primary meanwhile: what is acknowledged here must be there.
@@ -103,6 +112,10 @@ extension World {
         check.openedLast = host.party
         say(host.name.text, "PostgreSQL \(how), with \(host.postgres.wal.count) records")
         let here = Set(host.postgres.wal)
+        if setup.mode == .synchronous, check.readsCount, let read = check.read, !here.contains(read) {
+            if host.ledger?.forced != true { violate(.synchronousLoss, "\(host.name) \(how) without commit \(read), which clients have read") }
+            check.read = nil
+        }
         let lost = check.acknowledged.filter { !here.contains($0.commit) }
         guard let first = lost.first else { return }
         if host.ledger?.forced == true || host.node.ledger?.forced == true {
@@ -144,5 +157,7 @@ extension World {
             violate(.synchronousLoss, "\(primary.name) is primary, and lacks commit \(first.commit), acknowledged by \(first.by)")
         }
         check.acknowledged.removeAll()
+        check.read = nil
+        check.readsCount = true
     }
 }

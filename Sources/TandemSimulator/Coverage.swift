@@ -25,6 +25,8 @@ package struct Coverage: Sendable {
         acknowledged += other.acknowledged
     }
 
-    /// Rows of the table that were never reached.
-    package var missing: [Transition] { TransitionTable.rows.map(\.transition).filter { transitions[$0] == nil } }
+    /// Rows of the table that were never reached, but for those that no run can reach while every rule holds.
+    package var missing: [Transition] {
+        TransitionTable.rows.filter { !$0.isImpossible && transitions[$0.transition] == nil }.map(\.transition)
+    }
 }

@@ -7,12 +7,21 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
     package var lasts: Duration
     package var kind: Kind
 
+    package init(id: Int = 0, at: Duration, lasts: Duration = .zero, kind: Kind) {
+        self.id = id
+        self.at = at
+        self.lasts = lasts
+        self.kind = kind
+    }
+
     package enum Kind: Hashable, Sendable, Codable {
         case cut(Party, Party)
         case cutBoth(Party, Party)
         case isolate(Party)
         /// Messages lost, late, twice, overtaken, in thousandths; and how late at most.
         case badLink(Party, Party, loss: Int, twice: Int, late: Duration)
+        /// What is sent is held up, and comes all at once at the end, in its order.
+        case stall(Party, Party)
         case agentDies(Party)
         case agentHangs(Party)
         case guardDies(Party)
@@ -32,6 +41,8 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
         case diskLost(Party)
         case copyReplaced(Party)
         case ledgerDamaged(Party)
+        /// The state directory is gone, the data is not.
+        case ledgerLost(Party)
         case witnessDies
         case witnessForgets
         case witnessDiskFull
@@ -42,6 +53,12 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
         case resume(Party)
         case agentStopped(Party)
         case promotedByHand(Party)
+        case restartedByHand(Party)
+        case delayed(Party)
+        case settingsLowered(Party)
+        case configurationsDiffer
+        case anotherDatabase(Party)
+        case anotherVersion(Party)
         case addressRemoved(Party)
         case frameChanges(ArbiterKind, Timing)
     }
@@ -59,6 +76,7 @@ extension Fault.Kind {
         case .isolate(let party): "\(party) is cut off from everyone"
         case .badLink(let from, let to, let loss, let twice, let late):
             "from \(from) to \(to): \(loss) ‰ lost, \(twice) ‰ twice, up to \(late.text) late"
+        case .stall(let from, let to): "what \(from) sends to \(to) is held up"
         case .agentDies(let party): "the agent of \(party) dies"
         case .agentHangs(let party): "the agent of \(party) hangs"
         case .guardDies(let party): "the guard of \(party) dies"
@@ -78,6 +96,7 @@ extension Fault.Kind {
         case .diskLost(let party): "the data disk of \(party) is lost"
         case .copyReplaced(let party): "another data directory stands in the place of \(party)'s"
         case .ledgerDamaged(let party): "the ledger of \(party) is damaged"
+        case .ledgerLost(let party): "the state directory of \(party) is lost"
         case .witnessDies: "the witness dies"
         case .witnessForgets: "the witness loses its record"
         case .witnessDiskFull: "the witness cannot write"
@@ -88,6 +107,12 @@ extension Fault.Kind {
         case .resume(let party): "somebody ends the pause at \(party)"
         case .agentStopped(let party): "the agent of \(party) is told to stop"
         case .promotedByHand(let party): "somebody promotes PostgreSQL on \(party) by hand"
+        case .restartedByHand(let party): "somebody restarts PostgreSQL on \(party)"
+        case .delayed(let party): "somebody sets recovery_min_apply_delay on \(party)"
+        case .settingsLowered(let party): "somebody lowers max_connections on \(party)"
+        case .configurationsDiffer: "the configurations of the hosts differ"
+        case .anotherDatabase(let party): "another database stands in the place of \(party)'s"
+        case .anotherVersion(let party): "another PostgreSQL version stands in the place of \(party)'s"
         case .addressRemoved(let party): "somebody removes the addresses from \(party)"
         case .frameChanges(let arbiter, let timing): "the configurations change: arbiter \(arbiter.rawValue), lease \(timing.lease.text)"
         }
@@ -99,5 +124,12 @@ enum Text {
         let ms = nanoseconds / 1_000_000
         let rest = String(ms % 1000)
         return "\(ms / 1000).\(String(repeating: "0", count: 3 - rest.count))\(rest)"
+    }
+}
+
+extension Duration {
+    var nanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
     }
 }

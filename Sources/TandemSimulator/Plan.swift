@@ -17,7 +17,12 @@ package enum Plan {
         let lease = setup.timing.lease
         var faults: [Fault] = []
         var at = Duration.milliseconds(random.between(0, 800))
-        let count = random.between(2, 12)
+        if random.chance(45) {
+            for (number, trouble) in Theme.troubles(&random, setup).enumerated() {
+                faults.append(Fault(id: round * 100 + 50 + number, at: trouble.at, lasts: trouble.lasts, kind: trouble.kind))
+            }
+        }
+        let count = faults.isEmpty ? random.between(2, 12) : random.between(0, 4)
         // Troubles that come one on top of the other, or one after the other.
         let pace: Duration = random.pick([.milliseconds(150), lease / 2, lease, lease * 2, .seconds(3)])
         for number in 0..<count {
@@ -32,17 +37,17 @@ package enum Plan {
             faults.append(Fault(id: round * 100 + number, at: at, lasts: lasts, kind: kind))
             at += random.span(.zero, pace * 2)
         }
-        return faults
+        return faults.sorted { ($0.at, $0.id) < ($1.at, $1.id) }
     }
 
     private static func lasts(_ kind: Fault.Kind) -> Bool {
         switch kind {
-        case .cut, .cutBoth, .isolate, .badLink, .agentHangs, .powerOff, .bothPowerOff, .freeze, .slew, .postgresHangs, .replicaLags,
+        case .cut, .cutBoth, .isolate, .badLink, .stall, .ledgerLost, .agentHangs, .powerOff, .bothPowerOff, .freeze, .slew, .postgresHangs, .replicaLags,
             .slowDisk, .gatewayLost, .namesOverridden, .witnessDies, .witnessForgets, .witnessDiskFull, .peerIsDown, .agentStopped,
-            .effectsFail:
+            .effectsFail, .delayed, .settingsLowered, .configurationsDiffer, .anotherDatabase, .anotherVersion:
             true
         case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced, .ledgerDamaged,
-            .switchover, .pause, .resume, .promotedByHand, .addressRemoved, .frameChanges:
+            .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges:
             false
         }
     }
@@ -54,7 +59,8 @@ package enum Plan {
         let isWitness = setup.arbiter == .witness
         switch random.below(100) {
         case 0..<10: return .cut(from, to)
-        case 10..<17: return .cutBoth(from, to)
+        case 10..<15: return .cutBoth(from, to)
+        case 15..<17: return .stall(from, to)
         case 17..<21: return .isolate(party)
         case 21..<27:
             return .badLink(
@@ -76,7 +82,7 @@ package enum Plan {
         case 69..<70: return .slowDisk(party)
         case 70..<71: return .gatewayLost(party)
         case 71..<72: return .namesOverridden(party)
-        case 72..<73: return random.pick([.diskLost(party), .copyReplaced(party), .ledgerDamaged(party)])
+        case 72..<73: return random.pick([.diskLost(party), .copyReplaced(party), .ledgerDamaged(party), .ledgerLost(party)])
         case 73..<77: return isWitness ? .witnessDies : .peerIsDown(party, acceptDataLoss: false)
         case 77..<79: return isWitness ? .witnessForgets : .peerIsDown(party, acceptDataLoss: false)
         case 79..<80: return isWitness ? .witnessDiskFull : .peerIsDown(party, acceptDataLoss: true)
@@ -85,7 +91,11 @@ package enum Plan {
         case 90..<93: return .pause(party, maintenance: random.chance(40))
         case 93..<95: return .resume(party)
         case 95..<97: return .agentStopped(party)
-        case 97..<98: return .promotedByHand(party)
+        case 97..<98:
+            return random.pick([
+                .promotedByHand(party), .restartedByHand(party), .restartedByHand(party), .delayed(party), .settingsLowered(party),
+                .configurationsDiffer, .anotherDatabase(party), .anotherVersion(party),
+            ])
         case 98..<99: return .addressRemoved(party)
         default:
             return .frameChanges(

@@ -12,6 +12,8 @@ package final class SimHost {
     package internal(set) var ledger: Ledger?
     package internal(set) var notes = Notes()
     var isLedgerDamaged = false
+    /// What stood in a state directory that was lost.
+    var lost: (ledger: Ledger, notes: Notes)?
     /// The data directory's own mark; nil: there is no directory.
     var mark: LocalPostgres.CopyMark?
 
@@ -50,6 +52,10 @@ package final class SimHost {
     var slowness = 1
     var seesGateway: Bool?
     var isDelayed = false
+    var hasLowSettings = false
+    /// Somebody put another database, or another version, in its place.
+    var isForeign = false
+    var hasOtherVersion = false
     var streamIsThrottled = false
 
     package internal(set) var notices: [String] = []

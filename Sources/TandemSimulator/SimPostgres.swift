@@ -15,7 +15,7 @@ struct SimPostgres {
     }
 
     var condition = Condition.stopped
-    /// Commits have numbers of their own, promotions too: one equal place means equal everything before it.
+    /// Commits have numbers of their own, promotions too (below zero): one equal place means equal everything before it.
     var wal: [Int32] = []
     var timeline: Timeline = 1
     /// One more with each start: what was under way before belongs to another process.

@@ -64,28 +64,25 @@ package struct Simulation: Sendable {
         else { return }
         let victim = world.random.chance(50) ? primary : world.other(primary)
         let survivor = world.other(victim)
-        world.say("—", "\(victim.name) is switched off for good")
-        world.powerOff(victim)
-        victim.isInHand = true
-        world.run(until: world.now + 30_000_000_000, limit: limit) { $0.servesAlone(survivor) }
+        // Off for good; or its PostgreSQL does not come up any more while its agent lives, and the hosts do not hear each other (mistake 17).
+        let isBroken = victim === primary && world.random.chance(25)
+        if isBroken {
+            world.say("—", "PostgreSQL of \(victim.name) dies for good, and the hosts are cut apart")
+            victim.failing = [.start: 1_000_000]
+            world.begin(Fault(id: -2, at: .zero, lasts: .zero, kind: .cutBoth(.a, .b)))
+            world.postmasterDies(victim, false)
+        } else {
+            world.say("—", "\(victim.name) is switched off for good")
+            world.powerOff(victim)
+            victim.isInHand = true
+        }
+        let patience = isBroken ? world.host(.a).node.policy.recoveryPatience + .seconds(32) : .seconds(30)
+        world.run(until: world.now + patience.nanoseconds, limit: limit) { $0.servesAlone(survivor) }
         let isForbidden = [survivor.ledger, world.witness.record].contains { $0?.bond == .sole && $0?.primary == victim.name }
         if world.violation == nil, world.steps < limit, !world.servesAlone(survivor), !isForbidden {
-            world.violate(.survivorServes, "30 s after \(victim.name) was switched off: \(world.describe(survivor))")
+            world.violate(.survivorServes, "\(patience.text) after \(victim.name) was lost: \(world.describe(survivor))")
         }
-        victim.isInHand = false
-        world.boot(victim)
+        world.heal()
         world.becomeWhole(within: calm, limit: limit)
     }
 }
-extension Simulation { package func run2() -> Bool {
-        let world = World(setup, seed: seed, flaw: flaw, transcript: false)
-        world.found(); world.switchOn()
-        world.becomeWhole(within: calm, limit: limit)
-        for round in faults.indices where world.violation == nil && world.steps < limit {
-            play(faults[round], in: world)
-            world.heal()
-            world.becomeWhole(within: calm, limit: limit)
-            if round % 2 == 1 { survive(in: world) }
-        }
-        print(world.dumpHost(world.a)); print(world.dumpHost(world.b)); print(world.witness.machine); return true
-} }

@@ -129,7 +129,7 @@ extension World {
         guard host.isUp, !host.isFrozen, host.guardian.isRunning, host.guardian.isArmed, host.guardian.life == life,
             let until = host.guardian.until
         else { return }
-        guard (until - host.node.policy.timing.margin).hasEnded(at: host.clock.now(now)) else {
+        guard isOver(host, until) else {
             host.guardian.hasActed = false
             return lookLater(host)
         }
@@ -142,12 +142,18 @@ extension World {
 
     func guardActs(_ host: SimHost, _ life: Int) {
         guard host.isUp, !host.isFrozen, host.guardian.isRunning, host.guardian.isArmed, host.guardian.life == life,
-            let until = host.guardian.until, (until - host.node.policy.timing.margin).hasEnded(at: host.clock.now(now))
+            let until = host.guardian.until, isOver(host, until)
         else { return lookLater(host) }
         host.guardMustRun = false
         host.guardian.hasActed = true
         endByGuard(host)
         later(.milliseconds(20), .guardLooks(host.party, life: life))
+    }
+
+    func isOver(_ host: SimHost, _ until: Moment) -> Bool {
+        let end = until - host.node.policy.timing.margin
+        let present = host.clock.now(now)
+        return flaw == .leaseOnOneClock ? present.boot >= end.boot : end.hasEnded(at: present)
     }
 
     private func endByGuard(_ host: SimHost) {

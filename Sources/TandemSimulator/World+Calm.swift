@@ -23,7 +23,7 @@ extension World {
     /// Everything that was broken is mended; what takes a person is done by one.
     package func heal() {
         say("—", "everything is mended")
-        links = links.map { _ in Link() }
+        for place in links.indices { links[place] = Link() }
         witness.failsToWrite = false
         startWitness()
         for host in hosts {
@@ -33,6 +33,11 @@ extension World {
             host.repeating = 0
             host.slowness = 1
             host.streamIsThrottled = false
+            host.isDelayed = false
+            host.hasLowSettings = false
+            host.isForeign = false
+            host.hasOtherVersion = false
+            tell(host, .configurationsCompared(differing: []))
             if host.seesGateway != nil { host.seesGateway = true }
             if host.postgres.override != nil {
                 host.postgres.override = nil
@@ -40,6 +45,7 @@ extension World {
             }
             if case .hung(let open) = host.postgres.condition { host.postgres.condition = open ? .open : .recovering }
             thaw(host)
+            ledgerIsBack(host)
             if host.hungUntil != nil {
                 host.hungUntil = nil
                 workOff(host)
@@ -52,9 +58,13 @@ extension World {
         for host in hosts { greet(host) }
     }
 
+    /// Until the pair is whole, with the help of a person where this version needs one (a branch that cannot follow is copied anew).
+    package func settle(within span: Duration) { becomeWhole(within: span, limit: .max) }
+
     /// L1. The rest of the plan's ends may still come: they change nothing that is mended.
     func becomeWhole(within span: Duration, limit: Int) {
         let end = now + span.nanoseconds
+        calmSince = now
         while violation == nil, steps < limit, now < end {
             run(until: min(end, now + 1_000_000_000), limit: limit) { $0.isWhole }
             if let primary = wholePrimary {
@@ -69,7 +79,7 @@ extension World {
         }
     }
 
-    func describe(_ host: SimHost) -> String {
+    package func describe(_ host: SimHost) -> String {
         "\(host.name) is \(host.node.state.name), \(host.ledger.map(\.description) ?? "no ledger"), PostgreSQL \(host.postgres.condition),"
             + " holds primary \(host.held.primary.rawValue), standby \(host.held.standby.rawValue),"
             + " \(host.node.failoverReadiness(at: host.clock.now(now).boot).map(\.code))"
@@ -78,11 +88,17 @@ extension World {
     /// What is a person's part: a pause that is forgotten, a directory or a ledger that is gone, a branch that cannot follow (rejoin by
     /// itself comes with its own issue; until then a person joins such a host anew).
     private func helpAsAPerson() {
+        // Who was told to stop, and did so only now.
+        for host in hosts where host.hasExited && !host.agentRuns {
+            host.hasExited = false
+            startAgent(host)
+        }
         for host in hosts where host.agentActs {
             if host.state == .primary, host.ledger?.paused != nil { ask(host, .resume) }
         }
         for host in hosts where needsJoining(host) {
             let peer = other(host)
+            vouchForLost(host)
             guard peer.agentActs, peer.state == .primary, peer.ledger?.bond == .sole, !host.isInHand else { continue }
             host.isInHand = true
             say("—", "somebody copies \(host.name) anew")
@@ -91,6 +107,23 @@ extension World {
             host.held = .init(primary: .none, standby: .none)
             host.guardian = SimGuard(life: host.guardian.life + 1)
             later(.milliseconds(300), .join(host.party))
+        }
+    }
+
+    /// A host without its ledger or its data can consent to nothing, and where the witness cannot either, a person has to.
+    private func vouchForLost(_ host: SimHost) {
+        let peer = other(host)
+        guard host.isLedgerDamaged || host.mark == nil, peer.agentActs, peer.ledger?.primary == peer.name else { return }
+        if peer.ledger?.bond == .paired, now - calmSince > 40_000_000_000 {
+            if host.isUp {
+                say("—", "somebody switches \(host.name) off, and says so")
+                powerOff(host)
+                host.isKeptOff = true
+            }
+            ask(peer, .failover(acceptDataLoss: true))
+        } else if host.isKeptOff {
+            host.isKeptOff = false
+            boot(host)
         }
     }
 
@@ -127,4 +160,3 @@ extension World {
         startAgent(host)
     }
 }
-extension World { package func dumpHost(_ host: SimHost) -> String { "\(host.node)" } }

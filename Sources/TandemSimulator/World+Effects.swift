@@ -39,7 +39,11 @@ extension World {
         case .writeLedger: (lane, low, high) = (.ledger, 1, 15)
         case .start: (lane, low, high) = (.control, 50, 300)
         case .stop(let mode, _): (lane, low, high) = (.control, mode == .fast ? 30 : 10, mode == .fast ? 400 : 80)
-        case .promote: (lane, low, high) = (.control, 20, 150)
+        case .promote:
+            if host.ledger?.primary != host.name {
+                violate(.order, "\(host.name) is to be promoted, and its durable ledger is \(host.ledger?.description ?? "none")")
+            }
+            (lane, low, high) = (.control, 20, 150)
         case .findEndOfWAL, .receiveWAL: (lane, low, high) = (.control, 1, 50)
         case .configure: (lane, low, high) = (.settings, 1, 20)
         case .confirmSynchronous, .confirmPosition, .checkpoint: (lane, low, high) = (.confirm, 20, 120)
@@ -161,7 +165,7 @@ extension World {
         if host.postgres.condition == .open { return .done }
         guard host.postgres.condition == .recovering else { return .failed("it does not recover") }
         let fork = host.postgres.end
-        host.postgres.wal.append(nextCommit)
+        host.postgres.wal.append(-nextCommit)
         nextCommit += 1
         host.postgres.timeline += 1
         host.postgres.condition = .open

@@ -1,6 +1,11 @@
 import TandemCore
 
 extension World {
+    /// A trouble that begins now.
+    package func strike(_ kind: Fault.Kind, lasting span: Duration = .zero) {
+        begin(Fault(id: 0, at: .zero, lasts: span, kind: kind))
+    }
+
     func begin(_ fault: Fault) {
         say("—", fault.kind.text)
         switch fault.kind {
@@ -11,6 +16,7 @@ extension World {
             links[index(from, to)].loss = loss
             links[index(from, to)].twice = twice
             links[index(from, to)].late = late
+        case .stall(let from, let to): links[index(from, to)].stalls += 1
         case .agentDies(let party): agentDies(host(party))
         case .agentHangs(let party):
             let host = host(party)
@@ -34,11 +40,19 @@ extension World {
         case .namesOverridden(let party):
             let host = host(party)
             host.postgres.override = ""
+            check.readsCount = false
             if host.postgres.condition == .open { host.postgres.awaitNow(nil) }
         case .diskLost(let party): dataIsGone(host(party), replaced: false)
         case .copyReplaced(let party): dataIsGone(host(party), replaced: true)
         case .ledgerDamaged(let party):
             if mayLose(host(party)) { host(party).isLedgerDamaged = true }
+        case .ledgerLost(let party): ledgerIsLost(host(party))
+        case .restartedByHand(let party): restartedByHand(host(party))
+        case .delayed(let party): host(party).isDelayed = true
+        case .settingsLowered(let party): host(party).hasLowSettings = true
+        case .configurationsDiffer: for host in hosts { tell(host, .configurationsCompared(differing: ["limits.promote.bytes"])) }
+        case .anotherDatabase(let party): host(party).isForeign = true
+        case .anotherVersion(let party): host(party).hasOtherVersion = true
         case .witnessDies: witness.isRunning = false
         case .witnessForgets:
             witness.isRunning = false
@@ -58,7 +72,7 @@ extension World {
         case .promotedByHand(let party):
             let host = host(party)
             if host.isAlive, host.postgres.condition == .recovering {
-                host.postgres.wal.append(nextCommit)
+                host.postgres.wal.append(-nextCommit)
                 nextCommit += 1
                 host.postgres.condition = .open
                 host.postgres.openedByAgent = false
@@ -79,6 +93,8 @@ extension World {
         case .cutBoth(let one, let two): for pair in [(one, two), (two, one)] { uncut(index(pair.0, pair.1)) }
         case .isolate(let party): eachLink(of: party) { $0.cuts = max(0, $0.cuts - 1) }
         case .badLink(let from, let to, _, _, _): links[index(from, to)] = Link(cuts: links[index(from, to)].cuts)
+        case .stall(let from, let to): unstall(from, to)
+        case .ledgerLost(let party): ledgerIsBack(host(party))
         case .agentHangs(let party):
             let host = host(party)
             if let until = host.hungUntil, until <= now {
@@ -96,6 +112,11 @@ extension World {
             if case .hung(let open) = host(party).postgres.condition { host(party).postgres.condition = open ? .open : .recovering }
         case .replicaLags(let party): host(party).streamIsThrottled = false
         case .slowDisk(let party): host(party).slowness = 1
+        case .delayed(let party): host(party).isDelayed = false
+        case .settingsLowered(let party): host(party).hasLowSettings = false
+        case .configurationsDiffer: for host in hosts { tell(host, .configurationsCompared(differing: [])) }
+        case .anotherDatabase(let party): host(party).isForeign = false
+        case .anotherVersion(let party): host(party).hasOtherVersion = false
         case .gatewayLost: for host in hosts { host.seesGateway = true }
         case .namesOverridden(let party):
             let host = host(party)
@@ -111,7 +132,7 @@ extension World {
             startAgentIfDue(host)
         case .effectsFail(let party, let kind, _): host(party).failing[kind] = nil
         case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced, .ledgerDamaged,
-            .switchover, .pause, .resume, .promotedByHand, .addressRemoved, .frameChanges:
+            .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges:
             break
         }
     }
@@ -123,6 +144,15 @@ extension World {
             change(&links[index(party, other)])
             change(&links[index(other, party)])
         }
+    }
+
+    private func unstall(_ from: Party, _ to: Party) {
+        let place = index(from, to)
+        links[place].stalls = max(0, links[place].stalls - 1)
+        guard links[place].stalls == 0 else { return }
+        let held = links[place].held
+        links[place].held = []
+        for (number, packet) in held.enumerated() { later(.microseconds(200 + 10 * number), .arrive(packet, from: from, to: to)) }
     }
 
     // MARK: - machines
@@ -147,6 +177,7 @@ extension World {
     /// Everything in memory is gone, the interface too.
     package func powerOff(_ host: SimHost) {
         host.isUp = false
+        host.role = .none
         host.isFrozen = false
         host.guardMustRun = false
         host.agentRuns = false
@@ -170,9 +201,7 @@ extension World {
         guard host.isFrozen else { return }
         host.isFrozen = false
         say(host.name.text, "goes on")
-        if host.guardian.isRunning, host.guardian.isArmed, let until = host.guardian.until,
-            (until - host.node.policy.timing.margin).hasEnded(at: host.clock.now(now))
-        {
+        if host.guardian.isRunning, host.guardian.isArmed, let until = host.guardian.until, isOver(host, until) {
             host.guardMustRun = true
             later(.milliseconds(random.below(30)), .guardLooks(host.party, life: host.guardian.life))
         } else if host.guardian.isRunning, host.guardian.isArmed {
@@ -197,6 +226,15 @@ extension World {
         observe(host, after: .milliseconds(random.between(1, 20)))
     }
 
+    /// `pg_ctl restart` by somebody: `standby.signal` makes a standby of it.
+    private func restartedByHand(_ host: SimHost) {
+        guard host.isAlive, host.postgres.condition == .open else { return }
+        host.postgres.endAll()
+        host.postgres.condition = .starting(open: false)
+        host.postgres.awaitNow(host.postgres.settings.synchronous)
+        later(.milliseconds(random.between(100, 500)), .instanceIsUp(host.party, start: host.postgres.start))
+    }
+
     private func postgresHangs(_ host: SimHost) {
         switch host.postgres.condition {
         case .open: host.postgres.condition = .hung(open: true)
@@ -218,9 +256,27 @@ extension World {
         guard mayLose(host) else { return }
         host.postgres.endAll()
         host.postgres.wal = []
-        let strange = CopyID(high: 99, low: UInt64(host.party.rawValue))
+        let strange = CopyID(high: 99, low: UInt64(now))
         host.mark = replaced ? .init(copy: strange, node: host.name) : nil
         if replaced { host.copy = strange }
+    }
+
+    /// A node that cannot know what it has forgotten; somebody puts the directory back later.
+    private func ledgerIsLost(_ host: SimHost) {
+        guard host.lost == nil, let ledger = host.ledger, host.agentRuns, !host.isFrozen else { return }
+        host.lost = (ledger, host.notes)
+        host.ledger = nil
+        host.notes = Notes()
+        agentDies(host)
+    }
+
+    func ledgerIsBack(_ host: SimHost) {
+        guard let lost = host.lost else { return }
+        host.lost = nil
+        guard host.ledger.map({ lost.ledger.isNewer(than: $0) }) ?? true else { return }
+        host.ledger = lost.ledger
+        host.notes = lost.notes
+        agentDies(host)
     }
 
     // MARK: - people
@@ -261,9 +317,10 @@ extension World {
             let old = host.node.policy
             let policy = Policy(
                 cluster: old.cluster, node: old.node, peer: old.peer, mode: old.mode, arbiter: arbiter, timing: timing,
-                promoteLimit: old.promoteLimit, handoverBytes: old.handoverBytes, returnLimit: old.returnLimit)
+                promoteLimit: old.promoteLimit, handoverBytes: old.handoverBytes, returnLimit: old.returnLimit,
+                recoveryPatience: old.recoveryPatience, configurationPatience: old.configurationPatience)
             host.nextPolicy = policy
-            if place == 0 { agentDies(host) } else { later(.seconds(2), .begin(Fault(id: -1, at: .zero, lasts: .zero, kind: .agentDies(host.party)))) }
+            if place == 0 { agentDies(host) } else { later(.milliseconds(random.between(500, 8000)), .begin(Fault(id: -1, at: .zero, lasts: .zero, kind: .agentDies(host.party)))) }
         }
     }
 }

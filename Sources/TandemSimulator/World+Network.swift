@@ -8,6 +8,10 @@ extension World {
         let link = links[index(from, to)]
         guard link.cuts == 0 else { return }
         if link.loss > 0, random.chance(permille: link.loss) { return }
+        if link.stalls > 0 {
+            links[index(from, to)].held.append(packet)
+            return
+        }
         let copies = link.twice > 0 && random.chance(permille: link.twice) ? 2 : 1
         for _ in 0..<copies {
             var delay = Duration.microseconds(random.between(100, 1500))

@@ -7,8 +7,10 @@ extension World {
         let own = host.postgres
         guard host.mark != nil else { return LocalPostgres(condition: .unusable("there is no data directory")) }
         var seen = LocalPostgres(condition: condition(own))
-        seen.systemIdentifier = 77
-        seen.majorVersion = 15
+        seen.systemIdentifier = host.isForeign ? 78 : 77
+        seen.majorVersion = host.hasOtherVersion ? 16 : 15
+        seen.capacity = .init(
+            connections: host.hasLowSettings ? 50 : 100, workers: 8, senders: 10, preparedTransactions: 0, locks: 64)
         seen.timeline = own.timeline
         seen.copy = host.mark
         seen.isDelayed = host.isDelayed
@@ -79,7 +81,7 @@ extension World {
                 // What it had at the last exchange is confirmed with this one.
                 source.postgres.confirmed = min(source.postgres.sent, sink.postgres.wal.count)
                 let missing = source.postgres.wal.count - sink.postgres.wal.count
-                let count = sink.streamIsThrottled ? min(missing, random.below(2)) : missing
+                let count = sink.streamIsThrottled ? min(missing, random.below(40) == 0 ? 2 : 0) : missing
                 if count > 0 {
                     let from = sink.postgres.wal.count
                     sink.postgres.wal.append(contentsOf: source.postgres.wal[from..<from + count])
@@ -107,6 +109,11 @@ extension World {
     func write() {
         guard isWriting else { return }
         for host in hosts where host.isAlive && host.postgres.acceptsWrites {
+            if host.held.primary != .none, host.postgres.condition == .open, host.postgres.override == nil {
+                // What waits for the standby is not seen yet; everything before it is.
+                let seen = (host.postgres.waiting.first?.place ?? host.postgres.wal.count + 1) - 1
+                if seen > 0, host.postgres.wal[seen - 1] > 0 { check.read = host.postgres.wal[seen - 1] }
+            }
             guard host.held.primary != .none || random.chance(10), host.postgres.waiting.count < 20 else { continue }
             let commit = nextCommit
             nextCommit += 1

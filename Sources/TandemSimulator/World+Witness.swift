@@ -10,7 +10,7 @@ package final class SimWitness {
     var clock = SimClock()
     var failsToWrite = false
     var machine = Witness(
-        session: SessionID(3), generation: 0, nodes: ["a", "b"], record: nil, longest: .zero,
+        session: SessionID(3), generation: 0, nodes: ["a", "b"], record: nil,
         at: Moment(boot: Instant(nanoseconds: 0), raw: Instant(nanoseconds: 0)))
 }
 
@@ -22,7 +22,7 @@ extension World {
         witness.isRunning = true
         witness.machine = Witness(
             session: SessionID(UInt64(witness.run * 4 + Party.witness.rawValue + 1)), generation: witness.generation,
-            nodes: ["a", "b"], record: witness.record, longest: Timing.relaxed.lease, at: witness.clock.now(now))
+            nodes: ["a", "b"], record: witness.record, at: witness.clock.now(now))
         witness.machine.flaw = flaw
         say("witness", "starts, record \(witness.record.map(\.description) ?? "none")")
         for host in hosts where host.agentActs { greet(host) }

@@ -31,6 +31,9 @@ package final class World {
     var lanes: [[Int64]] = [[Int64]](repeating: [Int64](repeating: 0, count: Lane.allCases.count), count: 2)
     var check = Checker()
     var isWriting = false
+    /// Between two writes of clients, on average.
+    var pace = Duration.milliseconds(40)
+    var calmSince: Int64 = 0
     var nextCommit: Int32 = 1
     var nextRequest: UInt64 = 0
     var flaw: Flaw?
@@ -40,6 +43,11 @@ package final class World {
         package var at: Int64
         package var who: String
         package var text: String
+        package init(at: Int64, who: String, text: String) {
+            self.at = at
+            self.who = who
+            self.text = text
+        }
     }
 
     /// One direction of a network path.
@@ -49,6 +57,8 @@ package final class World {
         var loss = 0
         var twice = 0
         var late = Duration.zero
+        var stalls = 0
+        var held: [Packet] = []
     }
 
     package init(_ setup: Setup = Setup(), seed: UInt64 = 1, flaw: Flaw? = nil, transcript: Bool = false) {
@@ -59,8 +69,8 @@ package final class World {
         func policy(_ node: NodeName, _ peer: NodeName) -> Policy {
             Policy(
                 cluster: "orders", node: node, peer: peer, mode: setup.mode, arbiter: setup.arbiter, timing: setup.timing,
-                promoteLimit: .init(bytes: 3000, age: .seconds(60)), handoverBytes: 1000,
-                returnLimit: .init(bytes: 1000, age: .seconds(5)))
+                promoteLimit: .init(bytes: 3000, age: .seconds(4)), handoverBytes: 1000,
+                returnLimit: .init(bytes: 1000, age: .seconds(5)), recoveryPatience: .seconds(8), configurationPatience: .seconds(3))
         }
         a = SimHost(.a, policy: policy("a", "b"))
         b = SimHost(.b, policy: policy("b", "a"))
@@ -72,9 +82,13 @@ package final class World {
             host.clock.reboot(0, offset: Int64(random.between(1, 1000)) * 1_000_000_000)
         }
         witness.clock.rate = Int64(random.between(-400, 400))
+        if random.chance(20) { pace = .milliseconds(600) }
     }
 
     package var hosts: [SimHost] { [a, b] }
+    /// Commits that clients were told are safe.
+    package var acknowledgedCount: Int { check.count }
+    package func answered(_ id: RequestID, at party: Party) -> CommandAnswer? { host(party).answers[id]?.last }
     package func host(_ party: Party) -> SimHost { party == .b ? b : a }
     package func other(_ host: SimHost) -> SimHost { host === a ? b : a }
 
@@ -129,7 +143,7 @@ package final class World {
         case .guardActs(let party, let life): guardActs(host(party), life)
         case .write:
             write()
-            later(.milliseconds(random.between(20, 60)), .write)
+            later(pace * random.between(50, 150) / 100, .write)
         case .stream:
             stream()
             later(.milliseconds(20), .stream)
@@ -149,6 +163,9 @@ package final class World {
     }
 
     // MARK: - the transcript
+
+    /// What was told so far is not part of the story.
+    package func forgetTranscript() { transcript = [] }
 
     func say(_ who: String, _ text: @autoclosure () -> String) {
         guard keepsTranscript else { return }

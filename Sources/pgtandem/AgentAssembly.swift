@@ -50,6 +50,7 @@ struct AgentAssembly {
         let postgres = try PostgresAdapter(configuration, log: log) { agent.post(.postgres($0)) }
         let link = LinkAdapter(log: log)
         let tail = try TailTransfer(postgres: postgres, link: link)
+        let journal = try Journal(folder: configuration.stateDirectory + "/journal", program: Version.text, log: log)
         let configuration = self.configuration
         let desk = PeerDesk(
             agent: agent, tail: tail, join: JoinAdapter(configuration, postgres), own: hello(session, boot),
@@ -81,7 +82,7 @@ struct AgentAssembly {
 
         agent.run(
             .init(session: session, boot: boot, ledger: found?.ledger, notes: found?.notes ?? Notes(), guardUntil: nil),
-            .init(postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, tail: tail))
+            .init(postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, tail: tail, journal: journal))
         control.stop()
         link.close()
         postgres.stopWatching()

@@ -15,7 +15,7 @@ struct Pgtandem: ParsableCommand {
         subcommands: [
             StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, PauseCommand.self, ResumeCommand.self,
             InitCommand.self, JoinCommand.self, RunCommand.self, ConfigCommand.self, TLSCommand.self, DemoCommand.self,
-            VersionCommand.self, LabInitCommand.self,
+            VersionCommand.self, ReplayCommand.self, SimulateCommand.self, LabInitCommand.self,
             LabClientCommand.self,
             BenchCommand.self, BenchHandCommand.self,
         ])

@@ -42,7 +42,7 @@ public struct Moment: Hashable, Sendable, Codable {
 
 extension Duration {
     /// The whole duration in nanoseconds; durations of ours are far below the 292 years that fit.
-    public var nanoseconds: Int64 {
+    var nanoseconds: Int64 {
         let (seconds, attoseconds) = components
         return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
     }

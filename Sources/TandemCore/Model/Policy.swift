@@ -16,6 +16,11 @@ public struct Policy: Hashable, Sendable, Codable {
     public var maximumStaleness: Duration
     /// And gets it back below this; smaller, so that the address does not swing (7).
     public var returnLimit: LagLimit
+    /// How long a primary that does not serve, because it recovers or restarts, goes on asking for its lease: longer than a usual
+    /// crash recovery. Who cannot serve for longer lets the other one (3.1, mistake 17).
+    public var recoveryPatience: Duration
+    /// Configurations that differ for longer than this stop every promotion: time to reload both hosts.
+    public var configurationPatience: Duration
 
     public enum ReplicationMode: String, Hashable, Sendable, Codable { case synchronous, asynchronous }
 
@@ -32,7 +37,8 @@ public struct Policy: Hashable, Sendable, Codable {
         cluster: String, node: NodeName, peer: NodeName, mode: ReplicationMode, arbiter: ArbiterKind = .manual,
         timing: Timing = .standard, promoteLimit: LagLimit = LagLimit(bytes: 16 << 20, age: .seconds(60)),
         handoverBytes: UInt64 = 16 << 20, maximumStaleness: Duration = .seconds(30),
-        returnLimit: LagLimit = LagLimit(bytes: 4 << 20, age: .seconds(5))
+        returnLimit: LagLimit = LagLimit(bytes: 4 << 20, age: .seconds(5)), recoveryPatience: Duration = .seconds(60),
+        configurationPatience: Duration = .seconds(600)
     ) {
         self.cluster = cluster
         self.node = node
@@ -44,6 +50,8 @@ public struct Policy: Hashable, Sendable, Codable {
         self.handoverBytes = handoverBytes
         self.maximumStaleness = maximumStaleness
         self.returnLimit = returnLimit
+        self.recoveryPatience = recoveryPatience
+        self.configurationPatience = configurationPatience
     }
 
     public var heartbeat: Duration { timing.heartbeat }
@@ -64,9 +72,6 @@ public struct Policy: Hashable, Sendable, Codable {
     public var leavePatience: Duration { .seconds(5) }
     /// Between two attempts at something that failed.
     public var retry: Duration { .seconds(1) }
-    /// How long a primary that does not serve, because it recovers or restarts, goes on asking for its lease: longer than a usual
-    /// crash recovery. Who cannot serve for longer lets the other one (3.1, mistake 17).
-    public var recoveryPatience: Duration { .seconds(60) }
     /// How long PostgreSQL may answer nothing before it counts as hung (section 8).
     public var hangPatience: Duration { .seconds(10) }
     /// How long a handover may take while the lease is kept for it.
@@ -75,6 +80,4 @@ public struct Policy: Hashable, Sendable, Codable {
     public var gatewayPatience: Duration { .seconds(10) }
     /// How long a paused pair goes on waiting for a standby that is away (4.7).
     public var pausePatience: Duration { .seconds(30) }
-    /// Configurations that differ for longer than this stop every promotion: time to reload both hosts.
-    public var configurationPatience: Duration { .seconds(600) }
 }

@@ -33,8 +33,8 @@ public struct Timing: Hashable, Sendable, Codable {
 
     /// The inequality with its numbers, for the message that refuses a configuration.
     public var inequality: String {
-        "lease \(lease.text) \(isSound ? "≥" : "<") 4 × heartbeat \(heartbeat.text) + margin \(margin.text) + slowest usual answer"
-            + " \(answer.text) = \(required.text)"
+        "lease \(lease.milliseconds)ms \(isSound ? "≥" : "<") 4 × heartbeat \(heartbeat.milliseconds)ms + margin \(margin.milliseconds)ms"
+            + " + slowest usual answer \(answer.milliseconds)ms = \(required.milliseconds)ms"
     }
 
     /// ρ: the bound on the relative clock rate error of two hosts, 0.1 % (3.1).

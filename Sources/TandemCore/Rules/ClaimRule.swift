@@ -1,12 +1,12 @@
 extension Node {
     /// 4.3: the ledger by which this standby would be promoted: `(T′, 1, B, sole)`.
     func grantWanted(at now: Instant) -> Ledger? {
-        guard let ledger, let copy = postgres?.copy?.copy else { return nil }
+        guard let ledger, let copy = flaw == .otherCopyAdopts ? ledger.standbyCopy : postgres?.copy?.copy else { return nil }
         return promotedLedger(from: ledger, copy: copy)
     }
 
     /// 4.3, witness: may this standby ask the arbiter for the role now?
-    func mayClaim(at now: Instant) -> Verdict {
+    public func mayClaim(at now: Instant) -> Verdict {
         var refusals = eligibility(at: now)
         if writing != nil { refusals.append(.busy("a newer ledger is on its way to the disk")) }
         if !promiseIsOver, flaw != .claimWhilePromised { refusals.append(.promised(promiseLeft(at: now))) }
@@ -15,6 +15,11 @@ extension Node {
             refusals.append(.recordNewer(record))
         }
         return Verdict(refusals)
+    }
+
+    /// Why this standby could not be promoted now. While the primary is heard, its support is no reason: it would end with it.
+    func standbyRefusals(at now: Instant) -> [Refusal] {
+        lends && !peer.isHeard(within: policy.silence, at: now) ? mayClaim(at: now).refusals : eligibility(at: now)
     }
 
     /// A grant for this node that stands in the record, whether it came as an answer or was found there (4.3).

@@ -33,7 +33,7 @@ extension Node {
         }
         guard guardian.operation == nil, now >= guardian.notBefore ?? now, isWanted != guardian.isArmed else { return }
         // Whatever may still write here is ended first.
-        if !isWanted, ledger?.primary != policy.node, postgres?.isOpen != false { return }
+        if !isWanted, ledger?.primary != policy.node, postgres?.isOpen != false || opening != nil { return }
         let operation = nextOperation()
         guardian.operation = operation
         guardian.isArming = isWanted
@@ -56,17 +56,17 @@ extension Node {
         switch state {
         case .primary(let primary):
             if case .arming = primary.pairing, flaw != .guardArmedAfterPaired { return true }
+            if primary.parting != nil, flaw == .guardReleasedBeforeSole { return false }
         case .promoting(let promoting):
             if case .arming = promoting.rung { return true }
         case .waiting, .standby, .handingOver, .stopping, .halted: break
         }
-        if flaw == .guardReleasedBeforeSole, let writing, writing.bond == .sole { return false }
         if flaw == .guardArmedAfterPaired { return isLent(ledger) }
         return isLent(ledger) || isLent(writing)
     }
 
     /// If it dies it is started anew; only if that does not succeed within m does this agent end the instance (3.2).
     func guardStands(at now: Instant) -> Bool {
-        guardian.isArmed || guardian.lostAt.map { now - $0 < policy.timing.margin } ?? false || flaw == .guardArmedAfterPaired
+        guardian.isArmed || guardian.lostAt.map { now - $0 < policy.timing.margin } ?? false || flaw == .guardArmedAfterPaired || flaw == .guardReleasedBeforeSole
     }
 }

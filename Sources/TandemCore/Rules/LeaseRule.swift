@@ -57,7 +57,7 @@ extension Node {
     /// How long the lease still lasts; nil: none is needed, or none is held.
     public func leaseLeft(at now: Instant) -> Duration? {
         guard lends, ledger?.bond == .paired, ledger?.primary == policy.node, let until = lease.until else { return nil }
-        return max(.zero, until.boot - now)
+        return max(.zero, min(until.boot - now, until.raw - moment.raw - (now - moment.boot)))
     }
 
     /// 3.1: only a node whose instance serves, or recovers within its patience, asks for a lease.
@@ -87,6 +87,8 @@ extension Node {
     /// Before anything is decided: what the present lease means for an instance that serves.
     mutating func noteServing(at now: Instant) {
         if postgres?.isOpen == true { lease.servedAt = now }
+        // Recovered, and ready for the lease that it waits for: nothing here keeps it from serving.
+        if case .waiting = state, postgres?.isRecovering == true { lease.servedAt = now }
         if let ledger, ledger.primary != policy.node, newest?.primary != policy.node { lease.until = nil }
     }
 
@@ -94,7 +96,8 @@ extension Node {
     mutating func heedAcknowledgement(_ heartbeat: Heartbeat) {
         guard let number = heartbeat.acknowledged, number <= heartbeats || flaw == .acknowledgementFromBeforeReboot else { return }
         peer.acknowledged = number
-        guard let sent = lease.acknowledgedByPeer(number) else { return }
+        let mine = lease.acknowledgedByPeer(number)
+        guard let sent = flaw == .acknowledgementFromBeforeReboot ? mine ?? moment : mine else { return }
         peer.acknowledgedSentAt = sent.boot
         guard let promised = heartbeat.promised, newest?.primary == policy.node else { return }
         lease.extend(sent: flaw == .leaseFromReceipt ? moment : sent, promised: promised)
@@ -115,7 +118,7 @@ extension Node {
         guard let mine = newest else { return flaw == .acknowledgesWithoutLedger }
         switch state {
         case .standby, .stopping:
-            if grant != nil, flaw != .acknowledgesWithGrant { return false }
+            if grant != nil { return false }
             return theirs.primary == policy.peer && !mine.isNewer(than: theirs)
         case .primary, .handingOver:
             return !mine.isNewer(than: theirs)

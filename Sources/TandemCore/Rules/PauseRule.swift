@@ -2,35 +2,46 @@
 // standby, and the addresses stay, until it has been away for `pausePatience`.
 
 extension Node {
-    mutating func pause(_ maintenance: Bool, _ id: RequestID, at now: Instant) {
-        if request != nil {
-            return refuse(id, [.busy("another command is under way here: wait for it, or look at `pgtandem status`")])
-        }
+    mutating func pause(_ maintenance: Bool, _ origin: PendingRequest.Origin, at now: Instant) {
+        guard isFree(for: origin, at: now) else { return }
         switch state {
         case .primary(let primary):
-            if let refusals = beginPause(primary, maintenance, at: now) { return refuse(id, refusals) }
-            request = PendingRequest(id: id, number: 0, since: now)
-            if case .primary(let now) = state, now.parting == nil, writing == nil { finishRequest(.done(pausedText)) }
+            request = PendingRequest(origin: origin, kind: .pause, since: now)
+            if let refusals = beginPause(primary, maintenance, at: now) {
+                finishRequest(.refused(refusals.map(\.note)))
+            } else if case .primary(let next) = state, next.parting == nil, writing == nil {
+                finishRequest(.done(pausedText))
+            }
         case .standby:
-            guard peer.isHeard(within: policy.silence, at: now) else { return refuse(id, [.peerSilent(peer.silence(at: now))]) }
-            passOn(id, at: now) { .pause(request: $0, maintenance: maintenance) }
+            passOn(.pause, origin, at: now) { .pause(request: $0, maintenance: maintenance) }
         case .waiting, .promoting, .handingOver, .stopping, .halted:
-            refuse(id, [.busy("this node is \(state.name): a pause needs a primary")])
+            refuse(origin, .busy("this node is \(state.name): a pause needs a primary"))
         }
     }
 
-    mutating func pauseAskedThere(_ maintenance: Bool, _ number: UInt64, at now: Instant) {
-        guard case .primary(let primary) = state else { return }
-        if let refusals = beginPause(primary, maintenance, at: now) {
-            answerThere = .requestRefused(request: number, refusals.map(\.note))
-        } else {
-            answerThere = .requestDone(request: number, pausedText)
+    private mutating func isFree(for origin: PendingRequest.Origin, at now: Instant) -> Bool {
+        if request == nil { return true }
+        refuse(origin, .busy("another command is under way here: wait for it, or look at `pgtandem status`"))
+        return false
+    }
+
+    private mutating func refuse(_ origin: PendingRequest.Origin, _ refusal: Refusal) {
+        switch origin {
+        case .here(let id): refuse(id, [refusal])
+        case .there(let number): answerThere = .requestRefused(request: number, [refusal.note])
         }
     }
 
-    var pausedText: String {
-        "paused: nothing fails over until `pgtandem resume`"
+    /// To the primary, by a person at this host; a request that came from there does not go back.
+    private mutating func passOn(
+        _ kind: PendingRequest.Kind, _ origin: PendingRequest.Origin, at now: Instant, _ ask: (UInt64) -> Heartbeat.Ask
+    ) {
+        guard case .here(let id) = origin else { return }
+        guard peer.isHeard(within: policy.silence, at: now) else { return refuse(id, [.peerSilent(peer.silence(at: now))]) }
+        passOn(kind, id, at: now, ask)
     }
+
+    var pausedText: String { "paused: nothing fails over until `pgtandem resume`" }
 
     /// nil: it is paused, or will be when the standby has consented.
     private mutating func beginPause(_ primary: Primary, _ maintenance: Bool, at now: Instant) -> [Refusal]? {
@@ -41,7 +52,7 @@ extension Node {
             // A flag beside (term, step): the very step that everything else may write too.
             var beside = ledger.sole()
             beside.paused = Pause(standby: ledger.standbyCopy, isAwaited: true)
-            next.parting = .init(ledger: beside, reason: .pauseRequested, since: now)
+            next.parting = .init(ledger: beside, reason: .pause, since: now)
             state = .primary(next)
             return nil
         }
@@ -52,7 +63,7 @@ extension Node {
                 return [.busy("the standby is being asked to step out of the bond already: wait, then pause again")]
             }
             next.parting = .init(
-                ledger: ledger.pausing(isAwaited: !maintenance), reason: .pauseRequested, since: now)
+                ledger: ledger.pausing(isAwaited: !maintenance), reason: .pause, since: now)
             state = .primary(next)
         case .sole:
             let wanted = ledger.pausing(isAwaited: !maintenance && ledger.paused?.isAwaited ?? false)
@@ -71,30 +82,17 @@ extension Node {
         return false
     }
 
-    mutating func resume(_ id: RequestID, at now: Instant) {
-        if request != nil {
-            return refuse(id, [.busy("another command is under way here: wait for it, or look at `pgtandem status`")])
-        }
+    mutating func resume(_ origin: PendingRequest.Origin, at now: Instant) {
+        guard isFree(for: origin, at: now) else { return }
         switch state {
         case .primary:
-            guard ledger?.paused != nil else { return order(.answer(id, .done("the pair is not paused"))) }
-            request = PendingRequest(id: id, number: 0, since: now)
-            beginResuming(at: now)
+            request = PendingRequest(origin: origin, kind: .resume, since: now)
+            if ledger?.paused == nil { finishRequest(.done("the pair is not paused")) } else { beginResuming(at: now) }
         case .standby:
-            guard peer.isHeard(within: policy.silence, at: now) else { return refuse(id, [.peerSilent(peer.silence(at: now))]) }
-            passOn(id, at: now) { .resume(request: $0) }
+            passOn(.resume, origin, at: now) { .resume(request: $0) }
         case .waiting, .promoting, .handingOver, .stopping, .halted:
-            refuse(id, [.busy("this node is \(state.name): resuming needs a primary")])
+            refuse(origin, .busy("this node is \(state.name): resuming needs a primary"))
         }
-    }
-
-    mutating func resumeAskedThere(_ number: UInt64, at now: Instant) {
-        guard ledger?.paused != nil else {
-            answerThere = .requestDone(request: number, "the pair is not paused")
-            return
-        }
-        beginResuming(at: now)
-        answerThere = .requestDone(request: number, "the pause ends: the pair is made whole again")
     }
 
     private mutating func beginResuming(at now: Instant) {
@@ -112,7 +110,8 @@ extension Node {
                 case .idle, .retrying: false
                 case .configuring, .confirming, .arming, .writing: true
                 }
-            if !isBusy, now - since > policy.preparePatience, !mayPair(at: now).verdict.isGo {
+            let patience = mayPair(at: now).verdict.isGo ? policy.leavePatience * 3 : policy.preparePatience
+            if !isBusy, now - since > patience {
                 notice(.warning, "the pause ends without the standby: commits wait for nobody until it is back")
                 primary.resumingSince = nil
                 write(ledger.sole())

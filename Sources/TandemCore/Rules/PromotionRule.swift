@@ -5,7 +5,7 @@ extension Node {
         var refusals: [Refusal] = []
         if ledger.primary != policy.peer || ledger.bond != .paired { refusals.append(.notPaired(ledger)) }
         refusals += instanceReadiness(at: now)
-        if let copy = postgres?.copy, copy.node != policy.node || (ledger.bond == .paired && copy.copy != ledger.standbyCopy) {
+        if flaw != .otherCopyAdopts, let copy = postgres?.copy, copy.node != policy.node || (ledger.bond == .paired && copy.copy != ledger.standbyCopy) {
             refusals.append(.otherCopy(ledger: ledger.standbyCopy, here: copy.copy))
         }
         if case .differs(let keys, let since) = configuration, now - since > policy.configurationPatience {
@@ -52,7 +52,6 @@ extension Node {
     /// May this standby be promoted on a person's word that the other host is off (4.3)? And is it against what is known, so that the
     /// ledger carries the mark `forced`?
     func mayPromoteByWord(_ acceptDataLoss: Bool, at now: Instant) -> (verdict: Verdict, isForced: Bool) {
-        guard case .standby = state else { return (.no([.notStandby(role)]), false) }
         var doubts = eligibility(at: now)
         if notes.peerHeardIn != boot, flaw != .wordFromBeforeBoot { doubts.append(.notToldPairedSinceBoot) }
         // What a person cannot answer for: that the other one is silent, and that the instance here can be promoted at all.
@@ -69,7 +68,13 @@ extension Node {
     func mayPartByWord(_ acceptDataLoss: Bool, at now: Instant) -> Verdict {
         guard let ledger, ledger.primary == policy.node else { return .no([.notPrimary(role)]) }
         var refusals: [Refusal] = []
-        if ledger.bond == .sole { refusals.append(.busy("the bond is sole already: this node needs nobody")) }
+        if ledger.bond == .sole {
+            refusals.append(
+                .busy(
+                    ledger.paused == nil
+                        ? "the bond is sole already: this node needs nobody"
+                        : "the pair is paused, so this node needs nobody; if commits wait for the standby: `pgtandem resume`"))
+        }
         refusals += silenceRefusals(at: now)
         var doubts = arbiterDoubts(at: now)
         if doubts.contains(.arbiterDecides) { return .no(refusals + [.arbiterDecides]) }
@@ -94,6 +99,8 @@ extension Node {
         var mine = promotedLedger(from: ledger, copy: copy)
         if let seen = notes.witness?.term, seen > ledger.term { mine.term = seen.next(for: policy.node, besides: policy.peer) }
         mine.forced = isForced
+        // A claim that was made before may have been granted with the first step of this very term, and without the mark.
+        if isForced { mine.step = 2 }
         return mine
     }
 

@@ -48,6 +48,12 @@ extension Node {
                 if case .no(let refusals) = mayHandOver(crashed: false, at: now) {
                     return handoverRefused(handing, refusals, at: now)
                 }
+                if flaw == .handoverBeforeEnd, let position = postgres?.flushed {
+                    next.end = position
+                    next.phase = .measuring(nil)
+                    state = .handingOver(next)
+                    return
+                }
                 return end(handing, by: .fast)
             }
             if !peer.isHeard(within: policy.silence, at: now)
@@ -140,7 +146,7 @@ extension Node {
         notes.follows = written.handoverEnd
         notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
         if case .planned(let id?) = handing.reason {
-            request = PendingRequest(id: id, number: 0, since: now)
+            request = PendingRequest(origin: .here(id), kind: .switchover, since: now)
             order(.answer(id, .progress("writes have ended here; \(policy.peer) is being promoted")))
         }
         enter(.standby(Standby(since: now, prepared: nil)), because: .handedOver)

@@ -15,11 +15,12 @@ extension Node {
             next.pairing = .idle
             let lost: Refusal? = ledger.handoverEnd != nil && !standbyStreams() ? .notStreaming : mustPart(primary, at: now)
             if let lost {
-                if next.parting == nil || next.parting?.reason == .pauseRequested {
-                    next.parting = .init(ledger: ledger.sole(), reason: lost, since: now)
+                if flaw == .soleBeforeConsent { write(ledger.sole()) }
+                if next.parting == nil || next.parting?.reason == .pause {
+                    next.parting = .init(ledger: ledger.sole(), reason: .lost(lost), since: now)
                     if ledger.handoverEnd == nil { notice(.warning, "asking the standby to step out of the bond: \(lost.text)") }
                 }
-            } else if next.parting?.reason == .pauseRequested {
+            } else if next.parting?.reason == .pause {
                 expirePause(&next, at: now)
             } else {
                 next.parting = nil
@@ -32,7 +33,13 @@ extension Node {
     private mutating func expirePause(_ primary: inout Primary, at now: Instant) {
         guard let parting = primary.parting, now - parting.since > policy.leavePatience else { return }
         primary.parting = nil
-        finishRequest(.refused([Refusal.peerSilent(peer.silence(at: now)).note]))
+        finishRequest(
+            .refused([
+                Refusal.busy(
+                    "the standby has not consented within \(policy.leavePatience.text), and is not asked any more. If it had already, the pair is"
+                        + " paused after all as soon as it is heard: look at `pgtandem status`"
+                ).note
+            ]))
     }
 
     private mutating func keepPairing(_ next: inout Primary, _ ledger: Ledger, at now: Instant) {
@@ -115,7 +122,7 @@ extension Node {
             joined = nil
             next.resumingSince = nil
             notice(.info, "paired: the standby holds every acknowledged commit")
-            if request != nil { finishRequest(.done("resumed: the pair is whole")) }
+            if request?.kind == .resume { finishRequest(.done("resumed: the pair is whole")) }
         }
         if written.bond == .sole, primary.parting != nil || written.paused != nil {
             next.parting = nil
@@ -127,10 +134,14 @@ extension Node {
             joined = joining.copy
             self.joining = nil
         }
-        if request != nil, written.bond == .sole {
-            // `failover --peer-is-down` at the primary, `pause`, or a pause that ends without the standby.
+        if written.bond == .sole, let kind = request?.kind {
             let alone = "\(policy.node) goes on alone in term \(written.term)"
-            finishRequest(.done(written.paused == nil ? alone : pausedText))
+            switch (kind, written.paused != nil) {
+            case (.failover, _): finishRequest(.done(alone))
+            case (.pause, true): finishRequest(.done(pausedText))
+            case (.resume, false): finishRequest(.done("resumed without the standby: \(alone), and the pair is whole when it is back"))
+            case (.pause, false), (.resume, true), (.switchover, _): break
+            }
         }
     }
 }

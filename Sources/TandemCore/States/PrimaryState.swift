@@ -24,6 +24,7 @@ extension Node {
             notice(.error, "nobody has promised for \(ledger?.lease.text ?? "") not to support another primary: this node stops accepting writes")
             return enter(.waiting(Waiting(since: now)), because: .leaseEnded)
         }
+        if haltIfCopyIsAnother(at: now) { return }
         var next = primary
         switch postgres.condition {
         case .stopped, .orphaned:
@@ -45,6 +46,7 @@ extension Node {
         case .running(isInRecovery: false):
             next.recoveringSince = nil
         }
+        expireRequest(at: now)
         if isLeaving {
             leave(at: now)
             guard case .primary = state else { return }
@@ -86,10 +88,12 @@ extension Node {
         next.restart = operation
         next.pairing = .idle
         state = .primary(next)
+        opening = operation
         order(.start(.primary, operation))
     }
 
     private mutating func leave(at now: Instant) {
+        if ledger?.paused != nil { return beginStopping(at: now) }
         if case .go = mayHandOver(crashed: postgres?.isOpen != true, at: now) {
             notice(.info, "this agent was told to stop: the standby takes over first")
             return beginHandover(.leaving, at: now)

@@ -10,7 +10,7 @@ extension Node {
         }
         switch promoting.rung {
         case .starting:
-            guard let postgres else { return }
+            guard let postgres, !haltIfCopyIsAnother(at: now) else { return }
             if postgres.isOpen, ledgerIsOwn(promoting), leaseIsMissing(at: now) {
                 return enter(.waiting(Waiting(since: now)), because: .leaseEnded)
             }
@@ -38,13 +38,22 @@ extension Node {
         }
     }
 
+    private func endToReach(_ promoting: Promoting) -> LSN? {
+        if flaw == .promotedBeforeWAL { return nil }
+        if flaw == .handoverEndForgotten {
+            if case .handover(let handover) = promoting.reason { return handover.handoverEnd }
+            return nil
+        }
+        return ledger?.handoverEnd
+    }
+
     /// 3: `paired`, and the arbiter lends: nothing opens, or stays open, without a lease.
     private func leaseIsMissing(at now: Instant) -> Bool { ledgerNeedsLease && !mayWrite(at: now) }
     private var ledgerNeedsLease: Bool { ledger?.bond == .paired && ledger?.primary == policy.node && lends }
 
     /// 3.2: the guard is armed before a ledger `paired` is written by which this node is primary.
     private mutating func armed(_ promoting: Promoting, _ handover: Ledger) {
-        guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired else { return }
+        guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired || !handover.arbiter.lends else { return }
         var next = promoting
         next.rung = .writing(handover)
         state = .promoting(next)
@@ -70,7 +79,7 @@ extension Node {
         case .start, .handover, .failover, .grant:
             if leaseIsMissing(at: now) { return }
             // A handover that a crash interrupted: its end of WAL stands in the ledger (mistake 18).
-            if let end = ledger?.handoverEnd, flaw != .handoverEndForgotten, postgres?.received.map({ $0 < end }) ?? true {
+            if let end = endToReach(promoting), postgres?.received.map({ $0 < end }) ?? true {
                 next.rung = receive(upTo: end)
             } else {
                 next.rung = promoteNow()
@@ -90,6 +99,7 @@ extension Node {
 
     mutating func promoteNow() -> Promoting.Rung {
         let operation = nextOperation()
+        opening = operation
         order(.promote(operation))
         return .promoting(operation)
     }

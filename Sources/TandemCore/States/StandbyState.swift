@@ -5,13 +5,13 @@ extension Node {
         if isLeaving { return beginStopping(at: now) }
         if let ledger, ledger.primary == policy.node, writing == nil {
             // The ledger that was on its way names this node after all: looked at as after a start.
-            return enter(.waiting(Waiting(since: now)), because: .ledgerNamesThisNode)
+            return enter(.waiting(Waiting(since: now)), because: .ownNewerLedger)
         }
         keepInstanceRecovering(at: now)
         takeGrantUp(at: now)
         guard case .standby = state else { return }
-        if let request, peer.report?.role == .primary || peer.report?.role == .primaryStandby, role == .standby,
-            ledger?.primary == policy.peer, request.number == 0
+        if let request, request.kind == .switchover, request.ask == nil, peer.report?.role == .primary || peer.report?.role == .primaryStandby, role == .standby,
+            ledger?.primary == policy.peer
         {
             // This node gave the role away; the other one serves.
             finishRequest(.done("\(policy.peer) is primary"))
@@ -26,6 +26,10 @@ extension Node {
             return refuseOnce(.otherCopy(ledger: handover.primaryCopy, here: postgres?.copy?.copy))
         }
         notice(.info, "the primary hands over: WAL up to \(end) is to be received", [.init("handover", handover)])
+        if flaw == .handoverEndForgotten || flaw == .promotedBeforeWAL {
+            return enter(
+                .promoting(Promoting(since: now, reason: .handover(handover), rung: .arming(handover))), because: .handoverTaken)
+        }
         let operation = nextOperation()
         enter(.promoting(Promoting(since: now, reason: .handover(handover), rung: .receiving(operation))), because: .handoverTaken)
         order(.receiveWAL(upTo: end, operation))

@@ -17,8 +17,7 @@ extension Node {
             // An unmounted disk is not an empty one: nothing is decided about a directory that cannot be read.
             return refuseOnce(.postgresNotReady(why))
         }
-        // 5.7: the ledger names this node, but another directory.
-        guard let mark = postgres.copy, mark.node == policy.node, mark.copy == ledger.primaryCopy else {
+        guard hasOwnCopy(postgres, ledger) else {
             return halt(.otherCopy(ledger: ledger.primaryCopy, here: postgres.copy?.copy), at: now)
         }
         if postgres.isOpen, ledger.bond == .paired {
@@ -38,6 +37,25 @@ extension Node {
             return enter(.promoting(Promoting(since: now, reason: .start, rung: .starting)), because: .mayOpen)
         }
         if !postgres.isOpen { keepInstanceRecovering(at: now) }
+    }
+
+    /// 5.7: the ledger names this node, and this directory.
+    func hasOwnCopy(_ postgres: LocalPostgres, _ ledger: Ledger) -> Bool {
+        guard let mark = postgres.copy else { return false }
+        return mark.node == policy.node && mark.copy == ledger.primaryCopy
+    }
+
+    /// Somebody put another directory in the place of the primary's while its instance was down: nothing of it is opened (5.7).
+    mutating func haltIfCopyIsAnother(at now: Instant) -> Bool {
+        guard let ledger, ledger.primary == policy.node, writing == nil, let postgres else { return false }
+        switch postgres.condition {
+        case .stopped, .starting, .running(isInRecovery: true):
+            guard postgres.copy != nil, !hasOwnCopy(postgres, ledger) else { return false }
+            halt(.otherCopy(ledger: ledger.primaryCopy, here: postgres.copy?.copy), at: now)
+            return true
+        case .running(isInRecovery: false), .orphaned, .silent, .unusable:
+            return false
+        }
     }
 
     /// Says a reason once, and again only after another one.

@@ -41,15 +41,14 @@ public struct Witness: Sendable, Codable {
         case answer(WitnessAnswer, to: NodeName, Heartbeat.Header)
     }
 
-    /// `longest`: the greatest lease that may have been promised before this start, if the record does not say.
-    public init(
-        session: SessionID, generation: UInt64, nodes: [NodeName], record: Ledger?, longest: Duration, at now: Moment
-    ) {
+    /// What was promised before this start is not known: bound by the longest that it can have been, which the record names (3.1). Without a
+    /// record nothing is granted until it is written anew.
+    public init(session: SessionID, generation: UInt64, nodes: [NodeName], record: Ledger?, at now: Moment) {
         self.session = session
         self.generation = generation
         self.nodes = nodes
         self.record = record
-        promise = now + max(longest, record?.lease ?? .zero)
+        promise = record.map { now + $0.lease }
     }
 
     public mutating func step(_ event: Event, at now: Moment) -> [Effect] {

@@ -1,0 +1,177 @@
+import TandemCore
+
+/// Troubles that belong together: the ways in which drafts of the protocol went wrong (section 10) need several things to happen in one
+/// order, which pure chance hits too seldom. Chance decides the moments.
+enum Theme: CaseIterable {
+    /// A claim or an answer of the arbiter is on its way while the pair changes (mistakes 1, 22, 23, 25).
+    case answerHeldUp
+    /// The standby has consented, and the primary says the old thing once more (mistake 2).
+    case consentTurnedBack
+    /// The role is being handed over, and everybody is cut apart (mistakes 4, 18; 4.4).
+    case handoverCut
+    /// One person after the other vouches (mistakes 8, 24).
+    case twoWords
+    /// The standby's directory is another one, and the primary goes (mistake 9).
+    case otherCopy
+    /// The new primary forgets its ledger, the old one comes back (mistake 10).
+    case ledgerless
+    /// Acknowledgements that are late, over a boot or not (mistakes 11, 12).
+    case lateAcknowledgements
+    /// Whoever promised starts anew (mistake 13).
+    case promiserRestarts
+    /// The arbiter forgets what it decided (mistakes 14, 22).
+    case forgottenDecision
+    /// The agent hangs just when the bond changes (mistake 16).
+    case hangAtPairing
+    /// The configuration changes, and the primary is cut off (mistake 19).
+    case frameCut
+    /// A pause, and the standby's yes is lost (mistake 21).
+    case pauseCut
+    /// The standby is alone, and does not see its gateway either (4.3).
+    case standbyWithoutGateway
+    /// One clock runs slowly while the lease runs out.
+    case slowClock
+
+    struct Trouble {
+        var at: Duration
+        var lasts: Duration
+        var kind: Fault.Kind
+    }
+
+    static func troubles(_ random: inout Random, _ setup: Setup) -> [Trouble] {
+        var build = Builder(random: random, lease: setup.timing.lease)
+        // The first needs the most to come together.
+        build.add(random.chance(25) ? .answerHeldUp : random.pick(Theme.allCases), setup)
+        random = build.random
+        return build.troubles
+    }
+
+    private struct Builder {
+        var random: Random
+        let lease: Duration
+        var troubles: [Trouble] = []
+
+        /// A moment or a span, in hundredths of L.
+        mutating func l(_ low: Int, _ high: Int) -> Duration { lease * random.between(low, high) / 100 }
+        mutating func ms(_ low: Int, _ high: Int) -> Duration { .milliseconds(random.between(low, high)) }
+
+        mutating func at(_ time: Duration, for span: Duration = .zero, _ kind: Fault.Kind) {
+            troubles.append(Trouble(at: time, lasts: span, kind: kind))
+        }
+
+        mutating func add(_ theme: Theme, _ setup: Setup) {
+            // The primary is mostly A.
+            let primary: Party = random.chance(70) ? .a : .b
+            let standby: Party = primary == .a ? .b : .a
+            switch theme {
+            case .answerHeldUp: answerHeldUp(primary, standby)
+            case .consentTurnedBack:
+                at(.zero, for: l(150, 400), .badLink(standby, primary, loss: 0, twice: 0, late: l(30, 60)))
+                if random.chance(50) { at(.zero, for: l(100, 300), .slowDisk(standby)) }
+                at(ms(1, 300), .postmasterDies(standby, orphans: false))
+                at(l(10, 80), for: l(200, 400), .cut(primary, standby))
+                at(l(10, 80), for: l(200, 400), .cutBoth(primary, .witness))
+                if setup.arbiter == .manual { at(l(150, 250), for: .seconds(8), .peerIsDown(standby, acceptDataLoss: false)) }
+            case .handoverCut:
+                if random.chance(50) { at(.zero, for: l(100, 200), .replicaLags(standby)) }
+                if random.chance(50) {
+                    at(l(20, 40), .switchover(primary))
+                } else {
+                    at(l(20, 40), .postmasterDies(primary, orphans: random.chance(30)))
+                }
+                let moment = l(20, 40) + ms(10, 500)
+                switch random.below(4) {
+                case 0: at(moment, for: ms(500, 4000), .powerOff(standby))
+                case 1: at(moment, .agentDies(standby))
+                default:
+                    at(moment, for: l(150, 400), .cutBoth(primary, standby))
+                    at(moment, for: l(100, 300), .cutBoth(standby, .witness))
+                }
+            case .twoWords:
+                let first: Party = random.chance(50) ? primary : standby
+                let span = Duration.seconds(random.between(8, 10))
+                if random.chance(50) { at(.zero, for: l(400, 900), .cutBoth(first, .witness)) }
+                at(ms(0, 500), for: span, .peerIsDown(first, acceptDataLoss: false))
+                if random.chance(50) { at(span - ms(0, 800), for: l(300, 600), .cutBoth(.a, .b)) }
+                if random.chance(60) {
+                    at(span + ms(0, 1500), for: .seconds(9), .peerIsDown(first == .a ? .b : .a, acceptDataLoss: random.chance(20)))
+                }
+            case .otherCopy:
+                at(ms(0, 300), .copyReplaced(standby))
+                if random.chance(50) { at(ms(300, 600), .agentDies(standby)) }
+                at(ms(100, 2500), for: l(300, 600), random.chance(50) ? .powerOff(primary) : .isolate(primary))
+            case .ledgerless:
+                let span = Duration.seconds(random.between(8, 10))
+                if setup.arbiter == .manual {
+                    at(.zero, for: span, .peerIsDown(standby, acceptDataLoss: false))
+                } else {
+                    at(.zero, for: span, .powerOff(primary))
+                    at(span - .seconds(1), for: l(300, 600), .cutBoth(primary, .witness))
+                }
+                at(span - .seconds(random.between(1, 3)), for: l(400, 900), .ledgerLost(standby))
+            case .lateAcknowledgements:
+                at(.zero, for: l(300, 500), .badLink(standby, primary, loss: 0, twice: 100, late: l(50, 200)))
+                at(ms(100, 400), for: l(300, 500), .cutBoth(primary, .witness))
+                let moment = l(20, 120)
+                if random.chance(50) { at(moment, for: ms(100, 700), .powerOff(primary)) }
+                at(moment + ms(0, 300), for: l(300, 500), .cut(primary, standby))
+            case .promiserRestarts:
+                let moment = l(110, 160)
+                at(.zero, for: l(400, 600), .cutBoth(primary, .witness))
+                at(moment, random.chance(70) ? .agentDies(standby) : .agentAndGuardDie(standby))
+                at(moment - ms(0, 100), for: l(200, 400), .cutBoth(primary, standby))
+            case .forgottenDecision:
+                at(.zero, for: l(300, 500), .cutBoth(.a, .b))
+                at(l(60, 180), for: ms(100, 1000), .witnessForgets)
+                if random.chance(50) { at(l(100, 220), for: l(100, 200), .cutBoth(primary, .witness)) }
+            case .hangAtPairing:
+                at(.zero, for: l(200, 400), .slowDisk(primary))
+                if random.chance(40) { at(.zero, for: l(100, 200), .effectsFail(primary, .armGuard, random.between(1, 3))) }
+                at(ms(0, 200), .postmasterDies(standby, orphans: false))
+                at(ms(100, 3500), for: l(250, 500), .agentHangs(primary))
+            case .frameCut:
+                at(.zero, .frameChanges(random.pick([.manual, .witness]), random.pick([.standard, .fast, .relaxed])))
+                at(ms(0, 2500), for: l(200, 500), .isolate(primary))
+            case .pauseCut:
+                at(ms(0, 100), for: l(150, 300), .cut(standby, primary))
+                at(ms(0, 150), .pause(primary, maintenance: random.chance(30)))
+                if random.chance(40) { at(l(150, 300), .resume(primary)) }
+                if random.chance(40) { at(l(150, 300), for: l(200, 300), .powerOff(standby)) }
+            case .standbyWithoutGateway:
+                at(.zero, for: l(200, 800), .gatewayLost(standby))
+                at(l(10, 60), for: l(200, 500), .isolate(primary))
+                if random.chance(30) { at(.zero, for: l(100, 300), .replicaLags(standby)) }
+            case .slowClock:
+                at(.zero, for: l(300, 500), .slew(primary, random.pick([-80_000, 80_000])))
+                if random.chance(50) { at(.zero, for: l(300, 500), .slew(standby, 80_000)) }
+                at(l(50, 120), for: l(200, 400), .isolate(primary))
+            }
+        }
+
+        private mutating func answerHeldUp(_ primary: Party, _ standby: Party) {
+            let held: Party = random.chance(65) ? standby : primary
+            if held == standby {
+                // The standby claims; the grant is held up; the primary comes back, and the bond changes meanwhile.
+                at(.zero, for: l(125, 170), .cutBoth(.a, .b))
+                let answered = l(230, 420)
+                let changes = random.chance(40)
+                at(.zero, for: changes ? l(500, 700) : random.chance(60) ? l(160, 230) : l(200, 500), .cutBoth(primary, .witness))
+                let stalled = l(30, 70)
+                at(stalled, for: answered, .stall(.witness, standby))
+                if !changes, random.chance(60) { at(l(115, 150), for: ms(50, 600), .witnessForgets) }
+                if random.chance(70) { at(l(170, 230) + ms(200, 800), .postmasterDies(standby, orphans: false)) }
+                if changes { at(l(140, 180), .frameChanges(.manual, .standard)) }
+                if random.chance(50) { at(stalled + answered - l(0, 20), for: l(200, 300), .cutBoth(.a, .b)) }
+                if random.chance(60) { at(stalled + answered + ms(1, 60), for: l(150, 400), .cutBoth(standby, .witness)) }
+            } else {
+                // The primary asks for `sole`; the answer is late, and by then the record is another one.
+                at(.zero, for: l(60, 90), .isolate(standby))
+                at(l(30, 40), for: l(35, 50), .badLink(.witness, primary, loss: 0, twice: 0, late: l(150, 400)))
+                at(l(52, 65), for: ms(50, 300), .witnessForgets)
+                let away = l(110, 250)
+                at(away, for: l(300, 500), .cut(primary, standby))
+                at(away, for: l(300, 500), .cut(primary, .witness))
+            }
+        }
+    }
+}

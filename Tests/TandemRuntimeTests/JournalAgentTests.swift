@@ -1,0 +1,64 @@
+import Foundation
+import Logging
+import TandemCore
+import TandemSystem
+import Testing
+
+@testable import TandemRuntime
+
+/// The real agent on a world that does what it is told: what it decides is in its journal, and is decided again.
+@Suite struct JournalAgentTests {
+    private struct World: PostgresPort, AddressPort, LedgerPort, LinkPort {
+        func start(_ mode: Effect.StartMode) throws {}
+        func stop(_ mode: Effect.StopMode) throws {}
+        func promote() throws -> (timeline: Timeline, fork: LSN) { (4, LSN(0x300_0060)) }
+        func configure(_ settings: Settings) throws {}
+        func confirmSynchronous(_ copy: CopyID) throws -> LSN { LSN(1) }
+        func confirmPosition(_ copy: CopyID) throws {}
+        func checkpoint() throws {}
+        func findEndOfWAL(from start: LSN) throws -> LSN { start }
+        func receivedWAL() throws -> ReceivedWAL {
+            ReceivedWAL(position: LSN(1), replayed: LSN(1), timeline: 3, isStreaming: false)
+        }
+        func readWAL(_ timeline: Timeline, from position: LSN, count: Int) throws -> [UInt8] { [] }
+        func writeWAL(_ timeline: Timeline, _ bytes: [UInt8], at position: LSN) throws {}
+        func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws {}
+        func look() -> LocalPostgres { JournalStory.instance(.stopped) }
+        func claim(_ role: AddressRole, regardless: Bool) throws {}
+        func release(_ role: AddressRole) throws {}
+        func held() throws -> Event.Held { .init(primary: .none, standby: .none) }
+        func write(_ ledger: Ledger, _ notes: Notes) throws {}
+        func send(_ kind: UInt8, _ payload: [UInt8]) {}
+    }
+
+    @Test func whatTheAgentDecidesIsDecidedAgain() throws {
+        try withScratch { folder in
+            let log = SeenLog().logger()
+            let world = World()
+            let agent = try Agent(policy: Policy(cluster: "orders", node: "b", peer: "a", mode: .synchronous), log: log)
+            let journal = try Journal(folder: folder, program: "0.1.0", log: log)
+            let ended = try Bell()
+            let tail = try TailTransfer(postgres: world, link: world)
+            agent.post(.postgres(JournalStory.instance(.running(isInRecovery: true))))
+            try OwnThread.start("agent") {
+                agent.run(
+                    .init(session: SessionID(22), boot: BootID("boot"), ledger: JournalStory.paired),
+                    .init(postgres: world, addresses: world, ledger: world, link: world, tail: tail, journal: journal))
+                ended.ring()
+            }
+            #expect(SystemClock.wait(upTo: .seconds(10)) { agent.present.node.state.kind == .standby })
+            let answer = SeenLog()
+            agent.command(.switchover(to: nil, dryRun: false)) { answer.logger().info("\($0)") }
+            #expect(SystemClock.wait(upTo: .seconds(10)) { !answer.all.isEmpty })
+            agent.post(.stopRequested)
+            #expect(ended.wait(upTo: .seconds(30)), "it ends")
+            let replayed = try Replayed(folder + "/current.jsonl")
+            #expect(replayed.summary.differing == 0, "\(replayed.text)")
+            #expect(replayed.steps.first?.event == "started")
+            #expect(
+                replayed.steps.contains { $0.event == "command" && $0.decisions.contains { $0.kind == "answer" } },
+                "\(replayed.text)")
+            #expect(replayed.steps.last?.decisions.contains { $0.kind == "exit" } == true, "to the last event: \(replayed.text)")
+        }
+    }
+}
