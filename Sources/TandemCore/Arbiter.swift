@@ -45,17 +45,10 @@ extension Node {
         }
         guard let record = answer.record else {
             // What was seen before the loss binds nobody any more: a grant among it is void, and what is written anew may be below it.
-            if notes.witness != nil {
-                notes.witness = nil
-                rewriteNotes()
-            }
+            notes.witness = nil
             return
         }
-        let seen = WitnessSeen(generation: answer.generation, term: record.term, step: record.step)
-        if notes.witness != seen {
-            notes.witness = seen
-            rewriteNotes()
-        }
+        notes.witness = WitnessSeen(generation: answer.generation, term: record.term, step: record.step)
         meetRecord(record, at: now)
     }
 
@@ -81,7 +74,8 @@ extension Node {
             }
             return
         }
-        if mine.primary == policy.node, mine.bond == .sole, !record.forced, record.bond == .sole, record.step == 1, mayGoAbove {
+        if mine.primary == policy.node, mine.bond == .sole, !record.forced, record.bond == .sole, record.step == 1 {
+            guard mayGoAbove(mine, at: now) else { return }
             notice(.warning, "the witness granted the role to \(policy.peer), which cannot use it any more: this node takes its next term")
             write(mine.renewed(above: record.term, besides: policy.peer))
             return
@@ -89,10 +83,16 @@ extension Node {
         meet(record, at: now)
     }
 
-    private var mayGoAbove: Bool {
+    /// A node that has only just started cannot know that the grant was never used: its own ledger may come from a restored disk (5.2). It
+    /// goes above only when the other node says that it does not hold it.
+    private func mayGoAbove(_ mine: Ledger, at now: Instant) -> Bool {
         switch state {
-        case .waiting, .promoting, .primary: true
-        case .standby, .handingOver, .stopping, .halted: false
+        case .primary: return true
+        case .waiting, .promoting:
+            if postgres?.isOpen == true { return true }
+            guard peer.isHeard(within: policy.silence, at: now), let theirs = peer.last?.ledger else { return false }
+            return !theirs.isNewer(than: mine)
+        case .standby, .handingOver, .stopping, .halted: return false
         }
     }
 

@@ -73,7 +73,9 @@ extension Node {
                     )
                 ])
         }
-        let next = ledger.sole()
+        // One step more: a pause that the other node had consented to, unheard, may carry the next one.
+        var next = ledger.sole()
+        next.step += 1
         joining = Joining(id: id, copy: copy, ledger: next)
         write(next)
     }

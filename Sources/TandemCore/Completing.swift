@@ -13,12 +13,11 @@ extension Node {
             // From its first start as follower on, its WAL goes on behind the fork.
             if outcome == .done, instance.isStarting, notes.follows != nil {
                 notes.follows = nil
-                rewriteNotes()
             }
             return
         }
         if addresses.completed(operation, outcome, at: now + policy.retry) { return }
-        if guardian.completed(operation, outcome, at: now, retry: policy.retry) { return }
+        if guardian.completed(operation, outcome, at: now, retry: policy.timing.margin / 4) { return }
         if settings.completed(operation, outcome, at: now + policy.retry) { return }
         switch state {
         case .promoting(let promoting): completed(promoting, operation, outcome, at: now)

@@ -6,8 +6,9 @@ public enum Effect: Hashable, Sendable, Codable {
     indirect case writeLedger(Ledger, Notes)
     indirect case send(Heartbeat, Heartbeat.Header)
     indirect case askWitness(WitnessRequest, Heartbeat.Header)
-    /// From now on the guard ends the instance and removes the addresses m before this moment, whatever becomes of the agent (3.2).
-    case armGuard(until: Moment, OperationID)
+    /// From now on the guard ends the instance and removes the addresses m before this moment, whatever becomes of the agent (3.2). nil: no
+    /// lease was given to this session yet; a deadline that the guard has already stays, and `extendGuard` sets the first one.
+    case armGuard(until: Moment?, OperationID)
     case extendGuard(until: Moment)
     case releaseGuard(OperationID)
     /// Start PostgreSQL. Already running: done.

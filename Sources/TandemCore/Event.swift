@@ -39,7 +39,7 @@ public enum Event: Hashable, Sendable, Codable {
         public var ledger: Ledger?
         /// What was kept beside the ledger.
         public var notes: Notes
-        /// The deadline that the guard still holds from the session before, if it is armed (5.3).
+        /// The deadline that the guard still holds from the session before, if it is armed and a lease was given (5.3).
         public var guardUntil: Moment?
         public init(session: SessionID, boot: BootID, ledger: Ledger?, notes: Notes = Notes(), guardUntil: Moment? = nil) {
             self.session = session

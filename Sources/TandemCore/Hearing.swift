@@ -45,6 +45,10 @@ extension Node {
             postgres?.systemIdentifier != nil
         else { return }
         if theirs.contradicts(mine) { return halt(.contradiction(mine, theirs), at: now) }
+        if isGivenBack(theirs, mine) {
+            notice(.warning, "the grant for \(policy.peer) in the record is dead, as it had consented to \(theirs): this node takes its next term")
+            return write(theirs.renewed(above: mine.term, besides: policy.peer))
+        }
         let isTurnedBack = flaw == .noStep && theirs.term == mine.term && theirs != mine && theirs.primary != policy.node
         guard theirs.isNewer(than: mine) || isTurnedBack else { return }
         if theirs.primary == policy.node { return adoptOwn(theirs, at: now) }
@@ -61,6 +65,18 @@ extension Node {
         case .stopping:
             take(theirs)
         }
+    }
+
+    /// This node gave its role up for a grant that it found in the record, and the other one says, durably, that it had consented to `sole`
+    /// before: it cannot use the grant, and this node is the one that has every commit (5.6).
+    private func isGivenBack(_ theirs: Ledger, _ mine: Ledger) -> Bool {
+        switch state {
+        case .standby, .waiting: break
+        case .promoting, .primary, .handingOver, .stopping, .halted: return false
+        }
+        return mine.arbiter == .witness && mine.primary == policy.peer && mine.bond == .sole && mine.step == 1 && !mine.forced
+            && theirs.primary == policy.node && theirs.bond == .sole && mine.isNewer(than: theirs)
+            && postgres?.copy?.copy == theirs.primaryCopy && postgres?.copy?.node == policy.node
     }
 
     /// A newer ledger by which the other node is primary. 4.2, step 3: one that pairs with another copy than the one here is

@@ -20,6 +20,9 @@ public struct Node: Sendable, Codable {
 
     /// The newest ledger whose writing is under way.
     var writing: Ledger?
+    /// The notes that were last on their way to the disk.
+    var notesOrdered: Notes?
+    var notesNotBefore: Instant?
     var instance = InstanceKeeper()
     var addresses = AddressKeeper()
     var settings = SettingsKeeper()
@@ -96,6 +99,7 @@ public struct Node: Sendable, Codable {
         take(event, at: now)
         noteServing(at: now)
         decide(at: now)
+        keepNotes(at: now)
         keepGuard(at: now)
         keepSettings(at: now)
         keepAddresses(at: now)
@@ -113,6 +117,7 @@ public struct Node: Sendable, Codable {
             boot = start.boot
             ledger = start.ledger
             notes = start.notes
+            notesOrdered = start.notes
             state = .waiting(Waiting(since: now))
             lease.servedAt = now
             // What was promised before is not known here: bound by the longest that it can have been (3.1, mistake 13).
@@ -138,7 +143,8 @@ public struct Node: Sendable, Codable {
             hear(answer, header, at: now)
         case .guardEnded:
             guardian.isArmed = false
-            guardian.lostAt = now
+            guardian.operation = nil
+            guardian.lostAt = guardian.lostAt ?? now
         case .gateway(let isSeen):
             seesGateway = isSeen
             gatewayLostAt = isSeen ? nil : gatewayLostAt ?? now
@@ -151,6 +157,8 @@ public struct Node: Sendable, Codable {
         case .ledgerNotWritten(let wanted, let why):
             if writing == wanted { writing = nil }
             if arbiter.renewing == wanted { arbiter.renewing = nil }
+            notesOrdered = nil
+            notesNotBefore = now + policy.retry
             notice(.error, "the ledger could not be written; this node keeps the old one and the old rights: \(why)")
             ledgerFailed(wanted, at: now)
         case .completed(let operation, let outcome):

@@ -30,6 +30,7 @@ extension Node {
         // A handover of this node's own carries the note with it: durable together.
         var notes = notes
         if newer.primary == policy.peer, newer.handoverEnd != nil { notes.follows = newer.handoverEnd }
+        notesOrdered = notes
         effects.append(.writeLedger(newer, notes))
     }
 
@@ -41,11 +42,12 @@ extension Node {
         guard notes.peerHeardIn != boot, let ledger, peer.agrees(with: ledger), peer.isHeard(within: policy.silence, at: now)
         else { return }
         notes.peerHeardIn = boot
-        rewriteNotes()
     }
 
-    /// The same ledger with this node's present notes; one that is on its way carries them anyway.
-    mutating func rewriteNotes() {
-        if writing == nil, let ledger { effects.append(.writeLedger(ledger, notes)) }
+    /// The same ledger once more, whenever this node's notes are other ones than those that were written with it last.
+    mutating func keepNotes(at now: Instant) {
+        guard writing == nil, let ledger, notes != notesOrdered, now >= notesNotBefore ?? now else { return }
+        notesOrdered = notes
+        effects.append(.writeLedger(ledger, notes))
     }
 }

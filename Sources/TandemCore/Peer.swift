@@ -14,7 +14,7 @@ public struct Peer: Hashable, Sendable, Codable {
 
     mutating func begin(_ new: SessionID) {
         isLinked = true
-        sessions.begin(new)
+        sessions.begin(new, revives: true)
     }
 
     /// Whether a message counts: of the present session or of one that begins with it, and not overtaken.

@@ -6,8 +6,13 @@ struct Sessions: Hashable, Sendable, Codable {
     private(set) var over: [SessionID] = []
 
     /// A connection began. That a run is over is known only when a later one is HEARD: a greeting may be long on its way.
-    mutating func begin(_ new: SessionID) {
-        guard new != current, !over.contains(new), !candidates.contains(new) else { return }
+    /// `revives`: one that was taken for over greets again, so it lives; what it said before means nothing all the same.
+    mutating func begin(_ new: SessionID, revives: Bool = false) {
+        guard new != current, !candidates.contains(new) else { return }
+        if over.contains(new) {
+            guard revives else { return }
+            over.removeAll { $0 == new }
+        }
         if current == nil {
             current = new
             return

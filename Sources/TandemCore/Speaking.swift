@@ -26,6 +26,10 @@ extension Node {
         let heartbeat = compose(postgres, weight, at: now)
         lease.sentToPeer(heartbeats, at: moment)
         order(.send(heartbeat, .init(sender: session, receiver: theirs)))
+        // Runs that greeted and were not heard: one of them may be the one that lives.
+        for candidate in peer.sessions.candidates where event.isTick {
+            order(.send(heartbeat, .init(sender: session, receiver: candidate)))
+        }
     }
 
     /// A lease that is waited for is not held up until the next beat.

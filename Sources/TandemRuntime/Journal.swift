@@ -9,8 +9,10 @@ import TandemSystem
 ///
 /// Two files in a folder of the state directory, each bounded. `record` never waits: the lines are made and written by a thread of the
 /// journal's own, and when that one hangs, what finds no place in its queue is counted. Nothing of it is an error of the agent.
+/// No event holds a secret: passwords are in files, and `join` carries one past the core.
 public final class Journal: Sendable {
-    /// Each of the two files. With heartbeats every 200 ms, one of them reaches back about seven hours (`docs/operations.md`).
+    /// Each of the two files. With heartbeats every 200 ms, one holds about nine hours of a quiet pair and six of a busy one, so that both
+    /// together always reach back over a night.
     public static let defaultLimitBytes = 64 << 20
     /// A minute of a quiet pair's events, a few megabytes: as long may a disk hang before any is lost.
     static let capacity = 1024

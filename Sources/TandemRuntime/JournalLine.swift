@@ -74,21 +74,22 @@ struct JournalEvent: Sendable {
     /// Without the line break. Throws `WireError`, whose text says what is wrong with the line.
     init(_ line: ArraySlice<UInt8>, _ memory: inout JournalMemory) throws(WireError) {
         let head: Head
-        let text: [UInt8]
+        var whole: ArraySlice<UInt8>?
         if let place = Self.find(Self.mark, in: line) {
-            head = try JSON.decode(Head.self, from: Array(line[..<place]) + [UInt8(ascii: "}")])
+            head = try Self.head(Array(line[..<place]) + [UInt8(ascii: "}")])
             guard line.last == UInt8(ascii: "}") else { throw WireError("the line has no end") }
-            text = Array(line[(place + Self.mark.count)...].dropLast())
+            whole = line[(place + Self.mark.count)...].dropLast()
         } else {
-            head = try JSON.decode(Head.self, from: line)
-            guard let like = head.like else { throw WireError("there is no event in it") }
-            text = try memory.text(of: like, with: head.with ?? [:])
+            head = try Self.head(Array(line))
         }
         guard head.t.count == 2, head.t.allSatisfy({ (0..<1 << 61).contains($0) }), (0..<1 << 50).contains(head.wall ?? 0) else {
             throw WireError("its time is none")
         }
-        event = try JSON.decode(Event.self, from: text)
-        memory.keep(text, of: event.word)
+        switch (whole, head.like) {
+        case (let text?, _): event = try memory.event(Array(text))
+        case (nil, let kind?): event = try memory.event(like: kind, with: head.with ?? [:])
+        case (nil, nil): throw WireError("there is no event in it")
+        }
         moment = Moment(boot: Instant(nanoseconds: head.t[0]), raw: Instant(nanoseconds: head.t[1]))
         wall = try memory.wall(head.wall, at: moment.boot)
         effects = head.effects ?? []
@@ -99,6 +100,14 @@ struct JournalEvent: Sendable {
         self.moment = moment
         self.wall = wall
         self.effects = effects
+    }
+
+    private static func head(_ text: [UInt8]) throws(WireError) -> Head {
+        do {
+            return try JSON.decode(Head.self, from: text)
+        } catch {
+            throw WireError("it is no line of a journal")
+        }
     }
 
     private static func find(_ mark: [UInt8], in line: ArraySlice<UInt8>) -> Int? {
@@ -118,7 +127,10 @@ struct JournalEvent: Sendable {
 /// the text of such an event has as many pieces as the last one had, and only those that differ are written. And the wall clock usually
 /// goes on as the other one does.
 struct JournalMemory: Sendable {
+    /// Of the last event of each kind.
     private var pieces: [String: [ArraySlice<UInt8>]] = [:]
+    /// The same, for the reader.
+    private var events: [String: Event] = [:]
     /// The last wall time that was written, and the moment it belongs to.
     private var written: (wall: Int64, boot: Instant)?
 
@@ -134,19 +146,39 @@ struct JournalMemory: Sendable {
         return changes
     }
 
-    /// The text that the changes were made of.
-    func text(of kind: String, with changes: [String: String]) throws(WireError) -> [UInt8] {
-        guard var all = pieces[kind] else { throw WireError("it is like an earlier `\(kind)`, and there was none") }
+    /// The event that the changes were made of.
+    mutating func event(like kind: String, with changes: [String: String]) throws(WireError) -> Event {
+        guard var all = pieces[kind], let last = events[kind] else {
+            throw WireError("it is like an earlier `\(kind)`, and there was none")
+        }
+        if changes.isEmpty { return last }
         for (place, piece) in changes {
             guard let place = Int(place), all.indices.contains(place) else {
                 throw WireError("it changes the piece \(place) of a `\(kind)` that has \(all.count)")
             }
             all[place] = Array(piece.utf8)[...]
         }
-        return Array(all.joined())
+        let event = try Self.decoded(Array(all.joined()))
+        pieces[kind] = all
+        events[kind] = event
+        return event
     }
 
-    mutating func keep(_ text: [UInt8], of kind: String) { pieces[kind] = Self.cut(text) }
+    /// The event whose text this is.
+    mutating func event(_ text: [UInt8]) throws(WireError) -> Event {
+        let event = try Self.decoded(text)
+        pieces[event.word] = Self.cut(text)
+        events[event.word] = event
+        return event
+    }
+
+    private static func decoded(_ text: [UInt8]) throws(WireError) -> Event {
+        do {
+            return try JSON.decode(Event.self, from: text)
+        } catch {
+            throw WireError("its event is none that this version knows: \(error)")
+        }
+    }
 
     private static func cut(_ text: [UInt8]) -> [ArraySlice<UInt8>] {
         var pieces: [ArraySlice<UInt8>] = []

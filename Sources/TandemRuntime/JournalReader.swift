@@ -65,7 +65,7 @@ public struct JournalReader: Sendable {
     mutating func next() -> JournalRecord? {
         while position < bytes.count {
             line += 1
-            guard let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) else {
+            guard let end = endOfLine() else {
                 position = bytes.count
                 return .torn(line: line)
             }
@@ -87,6 +87,16 @@ public struct JournalReader: Sendable {
             }
         }
         return nil
+    }
+
+    private func endOfLine() -> Int? {
+        bytes.withUnsafeBytes { bytes in
+            let rest = bytes[position...]
+            guard let start = UnsafeRawBufferPointer(rebasing: rest).baseAddress, let found = memchr(start, 10, rest.count) else {
+                return nil
+            }
+            return position + start.distance(to: UnsafeRawPointer(found))
+        }
     }
 }
 

@@ -47,8 +47,8 @@ public struct Replay: Sendable {
 
     private mutating func replay(_ recorded: JournalEvent, _ line: Int) -> ReplayStep {
         guard var node else { preconditionFailure("an event before the first header") }
-        let text = ReplayText.event(recorded.event, ordered: ordered)
-        if case .completed(let id, _) = recorded.event { ordered[id] = nil }
+        var operation: String?
+        if case .completed(let id, _) = recorded.event { operation = ordered.removeValue(forKey: id) }
         let before = node
         let effects = node.step(recorded.event, at: recorded.moment)
         self.node = node
@@ -57,8 +57,8 @@ public struct Replay: Sendable {
         }
         let words = effects.map(\.word)
         var step = ReplayStep(
-            line: line, wall: recorded.wall, bootNanoseconds: recorded.moment.boot.nanoseconds, event: recorded.event.word,
-            text: text,
+            line: line, wall: recorded.wall, bootNanoseconds: recorded.moment.boot.nanoseconds, fact: recorded.event,
+            operation: operation,
             decisions: decisions(before, node, effects, at: recorded.moment.boot))
         if words != recorded.effects { step.difference = ReplayDifference(recorded: recorded.effects, here: words) }
         summary.count(step)
@@ -112,14 +112,17 @@ public struct ReplayStep: Sendable {
     public var wall: Int64
     /// The host's clock that counts suspension: by this the core decides.
     public var bootNanoseconds: Int64
-    /// One word for the kind of the event.
-    public var event: String
-    /// The event in a short line.
-    public var text: String
+    var fact: Event
+    /// What the operation was, if the event is its end.
+    var operation: String?
     public var decisions: [ReplayDecision]
     /// nil: the agent ordered the same.
     public var difference: ReplayDifference?
 
+    /// One word for the kind of the event.
+    public var event: String { fact.word }
+    /// The event in a short line.
+    public var text: String { ReplayText.event(fact, operation: operation) }
     /// Worth a line: it led to a decision, or a run of the agent begins or ends with it.
     public var isNotable: Bool { !decisions.isEmpty || event == "started" || event == "stopRequested" }
 }

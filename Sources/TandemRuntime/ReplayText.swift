@@ -5,8 +5,8 @@ import TandemWire
 enum ReplayText {
     // MARK: - events
 
-    /// - Parameter ordered: what the operations were that have not come back yet.
-    static func event(_ event: Event, ordered: [OperationID: String]) -> String {
+    /// - Parameter operation: what it was, if the event is the end of one.
+    static func event(_ event: Event, operation: String?) -> String {
         switch event {
         case .started(let start):
             return "the agent starts (session \(start.session)) with \(start.ledger.map { "the ledger \($0)" } ?? "no ledger")"
@@ -23,7 +23,7 @@ enum ReplayText {
         case .gateway(let isSeen): return isSeen ? "the gateway answers" : "the gateway does not answer"
         case .ledgerWritten(let ledger): return "the ledger \(ledger) is durable"
         case .ledgerNotWritten(let ledger, let why): return "the ledger \(ledger) could not be written: \(why)"
-        case .completed(let id, let outcome): return "\(ordered[id] ?? "an operation") \(id): \(Self.outcome(outcome))"
+        case .completed(let id, let outcome): return "\(operation ?? "an operation") \(id): \(Self.outcome(outcome))"
         case .addresses(let held): return "addresses here: primary \(held.primary.rawValue), standby \(held.standby.rawValue)"
         case .configurationsCompared(let keys):
             return keys.isEmpty ? "the configurations agree" : "the configurations differ in \(keys.joined(separator: ", "))"

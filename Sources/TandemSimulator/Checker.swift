@@ -90,6 +90,8 @@ extension World {
         if host.ledger != ledger { say(host.name.text, "its ledger is now \(ledger)") }
         host.ledger = ledger
         host.notes = notes
+        // A new file stands in the place of the damaged one.
+        host.isLedgerDamaged = false
         note(ledger, at: host.name.text)
     }
 

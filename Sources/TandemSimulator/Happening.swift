@@ -31,6 +31,7 @@ enum Happening {
     case namesTakeEffect(Party, start: Int)
     case startAgent(Party)
     case lastAct(Party)
+    case guardRestarts(Party)
     case boot(Party)
     case thaw(Party)
     case startWitness

@@ -51,6 +51,8 @@ package struct Simulation: Sendable {
 
     private func play(_ faults: [Fault], in world: World) {
         guard world.violation == nil else { return }
+        // Some troubles come to a pair that has been at rest for long.
+        if world.random.chance(15) { world.run(until: world.now + 12_000_000_000, limit: limit) }
         let begun = world.now
         for fault in faults { world.later(fault.at, .begin(fault)) }
         let end = faults.map { $0.at + $0.lasts }.max() ?? .zero

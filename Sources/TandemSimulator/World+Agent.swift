@@ -110,16 +110,16 @@ extension World {
 
     // MARK: - the guard
 
-    func armGuard(_ host: SimHost, until: Moment) {
+    func armGuard(_ host: SimHost, until: Moment?) {
         host.guardian.isRunning = true
         host.guardian.isArmed = true
-        host.guardian.until = until
+        host.guardian.until = until ?? host.guardian.until
         host.guardian.hasActed = false
         host.guardian.life += 1
         lookLater(host)
     }
 
-    private func lookLater(_ host: SimHost) {
+    func lookLater(_ host: SimHost) {
         guard let until = host.guardian.until else { return }
         let time = host.clock.time(of: until - host.node.policy.timing.margin, from: now)
         queue.put(.guardLooks(host.party, life: host.guardian.life), at: max(time, now + 500_000))
@@ -165,6 +165,13 @@ extension World {
         host.held = .init(primary: .none, standby: .none)
         tell(host, .addresses(host.held), after: .milliseconds(1))
         observe(host, after: .milliseconds(3))
+    }
+
+    /// The service manager starts it anew, and it finds its deadline where the last run left it.
+    func guardRestarts(_ host: SimHost) {
+        guard host.isUp, !host.guardian.isRunning, host.guardian.isArmed, host.agentRuns else { return }
+        if host.isFrozen { return later(.milliseconds(10), .guardRestarts(host.party)) }
+        armGuard(host, until: nil)
     }
 
     /// Agent and guard are both dead: the service manager does what the guard would have done (3.2).

@@ -27,7 +27,11 @@ extension World {
         case .askWitness(let request, let header):
             return send(.request(request, header), from: host.party, to: .witness)
         case .extendGuard(let until):
-            if host.guardian.isRunning { host.guardian.until = until }
+            if host.guardian.isRunning, host.guardian.isArmed {
+                let isFirst = host.guardian.until == nil
+                host.guardian.until = until
+                if isFirst { lookLater(host) }
+            }
             return
         case .recordLineage:
             return

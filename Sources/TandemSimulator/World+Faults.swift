@@ -171,6 +171,7 @@ extension World {
         host.guardian.isRunning = false
         host.guardian.life += 1
         if tells { tell(host, .guardEnded, after: .milliseconds(random.between(1, 10))) }
+        later(.milliseconds(random.between(10, 60)), .guardRestarts(host.party))
         if !host.agentRuns { later(.milliseconds(random.between(5, 40)), .lastAct(host.party)) }
     }
 
@@ -286,6 +287,8 @@ extension World {
     /// A person makes sure that the other host is off, and says so; an honest one, who keeps it off until it must hear this one.
     private func vouch(_ host: SimHost, _ accept: Bool) {
         let peer = other(host)
+        // A host whose commits were given up stays off until it must hear the other one.
+        if !host.isUp, peer.ledger?.forced == true { return }
         if peer.isUp { powerOff(peer) }
         peer.isKeptOff = true
         host.isKeptOff = false

@@ -152,6 +152,7 @@ package final class World {
         case .namesTakeEffect(let party, let start): namesTakeEffect(host(party), start)
         case .startAgent(let party): startAgentIfDue(host(party))
         case .lastAct(let party): lastAct(host(party))
+        case .guardRestarts(let party): guardRestarts(host(party))
         case .boot(let party): boot(host(party))
         case .thaw(let party): thaw(host(party))
         case .startWitness: startWitness()

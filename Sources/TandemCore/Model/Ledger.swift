@@ -112,11 +112,11 @@ public struct Ledger: Hashable, Sendable, Codable {
         return next
     }
 
-    /// `sole` with the mark `paused` (4.7). It takes the step above the plain `sole`: the arbiter may write that one at the same time, and
-    /// no two contents may ever carry one number (5.6).
+    /// `sole` with the mark `paused` (4.7). It takes the step above the plain one: the arbiter may write that at the same time, and the
+    /// other node may hold a paused ledger that never was heard of. No two contents may ever carry one number (5.6).
     public func pausing(isAwaited: Bool) -> Ledger {
         var next = sole()
-        if bond == .paired { next.step += 1 }
+        next.step += 1
         let copy = standbyCopy ?? paused?.standby
         next.paused = Pause(standby: copy, isAwaited: isAwaited && copy != nil)
         return next

@@ -70,6 +70,8 @@ public struct Policy: Hashable, Sendable, Codable {
     public var preparePatience: Duration { .seconds(2) }
     /// How long an agent that was told to stop waits for the other node's word.
     public var leavePatience: Duration { .seconds(5) }
+    /// How long the standby's agent may be silent while its WAL stream runs: longer than a restart of it.
+    public var agentPatience: Duration { .seconds(30) }
     /// Between two attempts at something that failed.
     public var retry: Duration { .seconds(1) }
     /// How long PostgreSQL may answer nothing before it counts as hung (section 8).

@@ -82,7 +82,7 @@ extension Node {
             case .measuring, .writing: return .release
             }
         case .stopping(let stopping):
-            return stopping.phase == .ended ? .release : .keep
+            return stopping.phase == .ended || newest?.primary == policy.peer ? .release : .keep
         case .standby, .promoting, .halted:
             return .release
         }

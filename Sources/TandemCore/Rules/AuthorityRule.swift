@@ -27,6 +27,7 @@ extension Node {
         case .sole:
             // Newer news is waited for, silence is not (5.2).
             let peerSpoke = peer.isHeard(within: policy.silence, at: now) && peer.report != nil
+            if ledger.arbiter == .witness, let record = arbiter.last?.record, record.isNewer(than: ledger) { return false }
             let arbiterSpoke = ledger.arbiter != .witness || arbiter.isHeard(within: policy.silence, at: now)
             return peerSpoke && arbiterSpoke || now - since >= policy.startPatience
         case .paired:

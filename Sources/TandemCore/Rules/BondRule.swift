@@ -33,8 +33,10 @@ extension Node {
         guard let ledger, ledger.bond == .paired else { return nil }
         guard let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
             // It cannot consent; the witness can, in its place. With `manual`, only a person.
+            // As long as its WAL stream runs, nobody waits: its agent may only be restarting.
             guard ledger.arbiter == .witness, now - primary.since > policy.silence else { return nil }
-            return .peerSilent(peer.silence(at: now))
+            let isLong = peer.silence(at: now).map { $0 > policy.agentPatience } ?? (now - primary.since > policy.agentPatience)
+            return standbyStreams() && !isLong ? nil : .peerSilent(peer.silence(at: now))
         }
         if report.isLeaving { return .peerLeaving }
         if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy {
@@ -67,7 +69,10 @@ extension Node {
 
     /// 4.6: asynchronous mode is `paired` within the lag limit only.
     func lagRefusal(at now: Instant) -> Refusal? {
-        guard let report = peer.report, let here = postgres?.flushed, let there = report.postgres.received else { return nil }
+        let streamed = postgres?.replicas.first { $0.applicationName == ledger?.standbyCopy?.applicationName }?.flushed
+        guard let report = peer.report, let here = postgres?.flushed,
+            let there = [streamed, report.postgres.received].compactMap({ $0 }).max()
+        else { return nil }
         let behind = there.behind(here)
         if behind > policy.promoteLimit.bytes { return .behind(by: behind, limit: policy.promoteLimit.bytes) }
         if let age = report.dataAge, age > policy.promoteLimit.age { return .tooOld(age: age, limit: policy.promoteLimit.age) }

@@ -38,10 +38,8 @@ extension Node {
         guardian.operation = operation
         guardian.isArming = isWanted
         if isWanted {
-            // Before the first lease: nothing is open yet, and if nothing comes, nothing will be.
-            let until = lease.until ?? moment + Timing.worth(of: policy.timing.lease)
-            guardian.told = until
-            order(.armGuard(until: until, operation))
+            guardian.told = lease.until
+            order(.armGuard(until: lease.until, operation))
         } else {
             guardian.told = nil
             order(.releaseGuard(operation))

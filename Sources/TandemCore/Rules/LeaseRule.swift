@@ -62,11 +62,13 @@ extension Node {
 
     /// 3.1: only a node whose instance serves, or recovers within its patience, asks for a lease.
     func asksLease(at now: Instant) -> Bool {
-        guard let ledger, ledger.arbiter.lends, ledger.primary == policy.node, !isLeaving || isHandingOver else { return false }
+        guard let ledger, ledger.arbiter.lends, ledger.primary == policy.node else { return false }
         if flaw == .deadPostgresRenews { return true }
         switch state {
         case .waiting, .promoting, .primary, .handingOver: break
-        case .standby, .stopping, .halted: return false
+        // A shutdown in order may take longer than a lease.
+        case .stopping: return postgres?.isOpen == true
+        case .standby, .halted: return false
         }
         guard let postgres else { return false }
         let idle = now - lease.servedAt
@@ -86,7 +88,8 @@ extension Node {
 
     /// Before anything is decided: what the present lease means for an instance that serves.
     mutating func noteServing(at now: Instant) {
-        if postgres?.isOpen == true { lease.servedAt = now }
+        // A standby has nothing to serve yet: its patience begins when the role is its own.
+        if postgres?.isOpen == true || newest?.primary != policy.node { lease.servedAt = now }
         // Recovered, and ready for the lease that it waits for: nothing here keeps it from serving.
         if case .waiting = state, postgres?.isRecovering == true { lease.servedAt = now }
         if let ledger, ledger.primary != policy.node, newest?.primary != policy.node { lease.until = nil }

@@ -23,7 +23,9 @@ extension Node {
         refusals += report.refusals.map(Refusal.peerSays)
         if !crashed {
             if !standbyStreams() { refusals.append(.notStreaming) }
-            if let here = postgres?.flushed, let there = report.postgres.received {
+            // What the sender knows is newer than what the standby said with its last heartbeat.
+            let streamed = postgres?.replicas.first { $0.applicationName == ledger.standbyCopy?.applicationName }?.flushed
+            if let here = postgres?.flushed, let there = [streamed, report.postgres.received].compactMap({ $0 }).max() {
                 let behind = there.behind(here)
                 if behind > policy.handoverBytes { refusals.append(.behind(by: behind, limit: policy.handoverBytes)) }
             } else {

@@ -72,7 +72,9 @@ extension Node {
                 next.pairing = .retrying(now + policy.retry)
                 return
             }
-            guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired, holdsLease, writing == nil
+            guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired, holdsLease, writing == nil,
+                // An order to take the address that was given under `sole` has no end.
+                addresses.primary == nil
             else { return }
             next.pairing = .writing(paired)
             write(paired)

@@ -55,15 +55,17 @@ extension Node {
     private mutating func armed(_ promoting: Promoting, _ handover: Ledger) {
         guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired || !handover.arbiter.lends else { return }
         var next = promoting
-        next.rung = .writing(handover)
+        let isNewer = newest.map { handover.isNewer(than: $0) } ?? true
+        // Something newer came in its place: the ladder is looked at from the top.
+        next.rung = isNewer ? .writing(handover) : .starting
         state = .promoting(next)
-        write(handover)
+        if isNewer { write(handover) }
     }
 
     /// The next rung for an instance that recovers.
     private mutating func climb(_ promoting: Promoting, at now: Instant) {
         // Nobody reaches what is not confirmed yet (5.3), and the settings of the ledger are in the file first (4.4, step 4).
-        guard held.primary == .none, addresses.primary == nil else { return }
+        guard held.primary == .none, addresses.primary == nil, writing == nil else { return }
         var next = promoting
         switch promoting.reason {
         case .handover(let handover) where newest != handover && handover.isNewer(than: newest ?? handover):

@@ -24,7 +24,8 @@ extension Node {
         case .leaving:
             // Consent is durable here, and no reader is left on the address; or nobody answers.
             let isFree = ledger?.bond != .paired && held.standby == .none && addresses.standby == nil
-            if isFree || now - stopping.since > policy.leavePatience { endInstance(stopping) }
+            let isReplaced = ledger?.primary == policy.peer && postgres?.isOpen == true
+            if isFree || isReplaced || now - stopping.since > policy.leavePatience { endInstance(stopping) }
         case .ending(let operation):
             if operation == nil, now >= stopping.notBefore ?? now { endInstance(stopping) }
         case .leftAsItIs:
