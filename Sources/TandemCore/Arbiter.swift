@@ -137,7 +137,8 @@ extension Node {
         }
         var kinds: [WitnessRequest.Kind] = []
         if asksLease(at: now) {
-            kinds.append(.heartbeat(ledger, position: postgres?.isOpen == true ? postgres?.flushed : nil))
+            // Also of an instance that recovers: what it holds was acknowledged once (4.6).
+            kinds.append(.heartbeat(ledger, position: postgres?.isOpen == true ? postgres?.flushed : postgres?.received))
         }
         if wantsRecordSole(at: now) { kinds.append(.sole(ledger)) }
         return kinds.isEmpty ? [.read] : kinds

@@ -47,6 +47,9 @@ extension Node {
         guard case .primary = state, let number = ask.request, lastAsked != number else { return }
         lastAsked = number
         switch ask {
+        case .switchover where request != nil:
+            answerThere = .requestRefused(
+                request: number, [Refusal.busy("another command is under way at the primary: wait for it").note])
         case .switchover:
             switch mayHandOver(crashed: false, at: now) {
             case .go: beginHandover(.plannedThere(request: number), at: now)

@@ -3,7 +3,11 @@
 extension Node {
     /// An operation's end goes to whoever waits for it; the keepers first, then the state.
     mutating func complete(_ operation: OperationID, _ outcome: Outcome, at now: Instant) {
-        if opening == operation { opening = nil }
+        if opening == operation {
+            opening = nil
+            // What was seen last is older than what was done.
+            instance.isStale = true
+        }
         // What fails again and again for the same reason is told once.
         if case .failed(let why) = outcome, ![instance.failure, addresses.primaryFailure, addresses.standbyFailure].contains(why)
         {
@@ -30,6 +34,11 @@ extension Node {
     }
 
     mutating func ledgerIsDurable(_ written: Ledger, at now: Instant) {
+        if let joining, joining.ledger == written {
+            order(.answer(joining.id, .done("\(written)")))
+            joined = joining.copy
+            self.joining = nil
+        }
         switch state {
         case .promoting(let promoting): ledgerWritten(promoting, written, at: now)
         case .primary(let primary): ledgerWritten(primary, written, at: now)
@@ -62,6 +71,9 @@ extension Node {
             }
         // What came from the peer comes again with its next heartbeat.
         case .waiting, .standby, .stopping, .halted: break
+        }
+        if request?.kind == .failover, wanted.bond == .sole, wanted.primary == policy.node {
+            finishRequest(.refused([Refusal.busy("the ledger could not be written: nothing was changed").note]))
         }
         if let joining, joining.ledger == wanted {
             order(.answer(joining.id, .refused([Refusal.busy("the primary could not write its ledger").note])))

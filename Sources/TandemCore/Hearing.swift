@@ -10,6 +10,7 @@ extension Node {
         if peer.session != before {
             lastAsked = nil
             lastWeight = nil
+            answerThere = nil
         }
         peer.isLinked = true
         peer.last = heartbeat

@@ -99,6 +99,7 @@ public struct Node: Sendable, Codable {
         take(event, at: now)
         noteServing(at: now)
         decide(at: now)
+        expireRequest(at: now)
         keepNotes(at: now)
         keepGuard(at: now)
         keepSettings(at: now)
@@ -151,6 +152,8 @@ public struct Node: Sendable, Codable {
         case .ledgerWritten(let written):
             if writing == written { writing = nil }
             noteRenewed(written)
+            // What was promised in another frame is not kept by a start in this one (4.7).
+            if let old = ledger, old.arbiter != written.arbiter || old.lease != written.lease { lease.forget() }
             if ledger.map({ written.isNewer(than: $0) }) ?? true { ledger = written }
             notePeerHeard(at: now)
             ledgerIsDurable(written, at: now)

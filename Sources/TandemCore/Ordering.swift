@@ -11,7 +11,21 @@ extension Node {
     /// The one place where a state is entered.
     mutating func enter(_ next: State, because cause: Cause) {
         transitions.append(Transition(state.kind, next.kind, cause))
+        answerWhoWaited(next.kind, cause)
         state = next
+    }
+
+    /// Nobody is left without an answer by a state that is left for another reason than its own end.
+    private mutating func answerWhoWaited(_ next: State.Kind, _ cause: Cause) {
+        let why = Refusal.busy("this node is \(next.rawValue) now (\(cause.rawValue)): look at `pgtandem status`")
+        switch state {
+        case .promoting(let promoting):
+            if case .failover(let id, _) = promoting.reason, next != .primary { refuse(id, [why]) }
+        case .handingOver(let handing):
+            let isOwnEnd = cause == .handedOver || cause == .handoverRefused || cause == .startedHere
+            if case .planned(let id?) = handing.reason, !isOwnEnd { refuse(id, [why]) }
+        case .waiting, .standby, .primary, .stopping, .halted: break
+        }
     }
 
     mutating func notice(_ level: Notice.Level, _ text: String, _ facts: [Notice.Fact] = []) {

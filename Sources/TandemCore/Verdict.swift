@@ -38,6 +38,7 @@ public enum Refusal: Hashable, Sendable, Codable {
     case recordNewer(Ledger)
     case arbiterDecides
     case arbiterSilent
+    case frameChanges
     case namesOverridden(String)
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
@@ -78,6 +79,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .recordNewer: "recordNewer"
         case .arbiterDecides: "arbiterDecides"
         case .arbiterSilent: "arbiterSilent"
+        case .frameChanges: "frameChanges"
         case .namesOverridden: "namesOverridden"
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
@@ -122,6 +124,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .arbiterSilent:
             "the witness cannot be reached: it may have let the other node go on alone, with commits that this one does not have. If the other"
                 + " host is off and stays off, and these commits may be lost: `pgtandem failover --peer-is-down --accept-data-loss`"
+        case .frameChanges: "the configurations name another arbiter, or another lease, which are taken up while the bond is sole"
         case .namesOverridden(let names):
             "synchronous_standby_names is overridden (`\(names)`), so commits do not wait for the other node: ALTER SYSTEM RESET"
                 + " synchronous_standby_names, or take it out of the configuration"
@@ -143,7 +146,7 @@ public enum Refusal: Hashable, Sendable, Codable {
             true
         case .notPaired, .otherCopy, .notStreaming, .delayed, .configurationsDiffer, .behind, .tooOld, .lagUnknown, .peerSilent,
             .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
-            .arbiterSilent, .peerSays:
+            .arbiterSilent, .frameChanges, .peerSays:
             false
         }
     }

@@ -17,6 +17,7 @@ public struct LedgerFile: LedgerPort {
         var peer_heard_in_boot: String?
         var follow_end: String?
         var witness: Witness?
+        var primary_in_boot: String?
 
         struct Witness: Codable {
             var generation: UInt64
@@ -27,12 +28,14 @@ public struct LedgerFile: LedgerPort {
         init(_ ledger: Ledger, _ notes: Notes) {
             self.ledger = LedgerDocument(ledger)
             peer_heard_in_boot = notes.peerHeardIn?.text
+            primary_in_boot = notes.primaryIn?.text
             follow_end = notes.follows?.description
             witness = notes.witness.map { Witness(generation: $0.generation, term: $0.term.number, step: $0.step) }
         }
 
         func notes() throws(WireError) -> Notes {
             var notes = Notes(peerHeardIn: peer_heard_in_boot.map { BootID($0) })
+            notes.primaryIn = primary_in_boot.map { BootID($0) }
             if let follow_end {
                 guard let lsn = LSN(follow_end) else { throw WireError("`follow_end` is no WAL position") }
                 notes.follows = lsn

@@ -111,6 +111,8 @@ extension World {
 
     /// An instance accepts writes from now on: it must have everything that was acknowledged.
     func opened(_ host: SimHost, _ how: String) {
+        // A machine that goes on after a pause may still do what was ordered before it, until its guard has run (3.2).
+        if host.guardMustRun { return }
         check.openedLast = host.party
         say(host.name.text, "PostgreSQL \(how), with \(host.postgres.wal.count) records")
         let here = Set(host.postgres.wal)

@@ -40,6 +40,8 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
         case namesOverridden(Party)
         case diskLost(Party)
         case copyReplaced(Party)
+        /// For a while; then the right one is put back.
+        case copySwapped(Party)
         case ledgerDamaged(Party)
         /// The state directory is gone, the data is not.
         case ledgerLost(Party)
@@ -95,6 +97,7 @@ extension Fault.Kind {
         case .namesOverridden(let party): "somebody overrides synchronous_standby_names on \(party)"
         case .diskLost(let party): "the data disk of \(party) is lost"
         case .copyReplaced(let party): "another data directory stands in the place of \(party)'s"
+        case .copySwapped(let party): "another data directory stands in the place of \(party)'s for a while"
         case .ledgerDamaged(let party): "the ledger of \(party) is damaged"
         case .ledgerLost(let party): "the state directory of \(party) is lost"
         case .witnessDies: "the witness dies"

@@ -14,6 +14,8 @@ package final class SimHost {
     var isLedgerDamaged = false
     /// What stood in a state directory that was lost.
     var lost: (ledger: Ledger, notes: Notes)?
+    /// The right data directory, while another one stands in its place.
+    var aside: (mark: LocalPostgres.CopyMark?, wal: [Int32], timeline: Timeline)?
     /// The data directory's own mark; nil: there is no directory.
     var mark: LocalPostgres.CopyMark?
 
@@ -49,6 +51,8 @@ package final class SimHost {
     // troubles
     var failing: [EffectKind: Int] = [:]
     var repeating = 0
+    /// What failed just now: its repetition fails too.
+    var failed: EffectKind?
     var slowness = 1
     var seesGateway: Bool?
     var isDelayed = false

@@ -62,7 +62,7 @@ package struct Simulation: Sendable {
     /// L2: one host lives, the arbiter answers, nothing else is wrong.
     private func survive(in world: World) {
         guard world.violation == nil, world.steps < limit, let primary = world.wholePrimary, primary.ledger?.arbiter == .witness,
-            world.witness.record == primary.ledger
+            world.witness.record == primary.ledger, world.configurationsAgree
         else { return }
         let victim = world.random.chance(50) ? primary : world.other(primary)
         let survivor = world.other(victim)

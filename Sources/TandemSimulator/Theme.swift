@@ -29,6 +29,8 @@ enum Theme: CaseIterable {
     case pauseCut
     /// The standby is alone, and does not see its gateway either (4.3).
     case standbyWithoutGateway
+    /// The standby cannot take what is handed to it, and the role goes back (4.4).
+    case handBack
     /// One clock runs slowly while the lease runs out.
     case slowClock
 
@@ -141,6 +143,15 @@ enum Theme: CaseIterable {
                 at(.zero, for: l(200, 800), .gatewayLost(standby))
                 at(l(10, 60), for: l(200, 500), .isolate(primary))
                 if random.chance(30) { at(.zero, for: l(100, 300), .replicaLags(standby)) }
+            case .handBack:
+                at(.zero, for: l(300, 900), .effectsFail(standby, random.pick([.receiveWAL, .promote]), random.between(3, 6)))
+                switch random.below(3) {
+                case 0: at(ms(10, 300), for: .seconds(6), .agentStopped(primary))
+                case 1: at(ms(10, 300), .postmasterDies(primary, orphans: false))
+                default: at(ms(10, 300), .switchover(primary))
+                }
+                if random.chance(40) { at(l(50, 300), for: l(100, 300), .cutBoth(.a, .b)) }
+                if random.chance(30) { at(l(50, 300), for: l(100, 300), .copySwapped(random.chance(50) ? primary : standby)) }
             case .slowClock:
                 at(.zero, for: l(300, 500), .slew(primary, random.pick([-80_000, 80_000])))
                 if random.chance(50) { at(.zero, for: l(300, 500), .slew(standby, 80_000)) }

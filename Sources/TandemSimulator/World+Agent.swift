@@ -111,6 +111,7 @@ extension World {
     // MARK: - the guard
 
     func armGuard(_ host: SimHost, until: Moment?) {
+        host.guardMustRun = false
         host.guardian.isRunning = true
         host.guardian.isArmed = true
         host.guardian.until = until ?? host.guardian.until

@@ -6,11 +6,18 @@ extension World {
     /// One primary, one standby, by a `paired` ledger that both have, each with its address, by the frame that both configurations want.
     package var isWhole: Bool { wholePrimary != nil }
 
+    /// Both agents run with the same configuration, and no other one waits for a start.
+    var configurationsAgree: Bool {
+        let (one, other) = (a.node.policy, b.node.policy)
+        return one.arbiter == other.arbiter && one.timing == other.timing && hosts.allSatisfy { $0.nextPolicy == nil }
+    }
+
     var wholePrimary: SimHost? {
         hosts.first { first in
             let second = other(first)
             return first.agentActs && second.agentActs && first.role == .primary && second.role == .standby
-                && first.ledger?.bond == .paired && first.ledger == second.ledger && first.ledger?.primary == first.name
+                && first.ledger?.bond == .paired && first.ledger?.arbiter == first.node.policy.arbiter
+                && first.ledger?.lease == first.node.policy.lease && first.ledger == second.ledger && first.ledger?.primary == first.name
                 && first.held == .init(primary: .all, standby: .none) && second.held == .init(primary: .none, standby: .all)
         }
     }
@@ -46,6 +53,7 @@ extension World {
             if case .hung(let open) = host.postgres.condition { host.postgres.condition = open ? .open : .recovering }
             thaw(host)
             ledgerIsBack(host)
+            copyIsBack(host)
             if host.hungUntil != nil {
                 host.hungUntil = nil
                 workOff(host)
@@ -113,7 +121,7 @@ extension World {
     /// A host without its ledger or its data can consent to nothing, and where the witness cannot either, a person has to.
     private func vouchForLost(_ host: SimHost) {
         let peer = other(host)
-        guard host.isLedgerDamaged || host.mark == nil, peer.agentActs, peer.ledger?.primary == peer.name else { return }
+        guard host.isLedgerDamaged || host.mark == nil, peer.agentActs, !peer.isLedgerDamaged, peer.mark != nil else { return }
         if peer.ledger?.bond == .paired, now - calmSince > 40_000_000_000 {
             if host.isUp {
                 say("—", "somebody switches \(host.name) off, and says so")

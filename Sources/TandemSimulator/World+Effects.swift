@@ -83,8 +83,11 @@ extension World {
             tell(host, .completed(id, outcome), after: delay)
             observe(host, after: delay + .microseconds(200))
         }
+        if again, let kind = effect.kind, host.failed == kind { return }
+        if !again { host.failed = nil }
         if !again, let kind = effect.kind, let left = host.failing[kind], left > 0 {
             host.failing[kind] = left - 1
+            host.failed = kind
             if case .writeLedger(let ledger, _) = effect { return tell(host, .ledgerNotWritten(ledger, "no space left")) }
             if let id = effect.operation { return report(id, .failed("\(kind.rawValue) failed, as the plan says")) }
         }
@@ -126,7 +129,7 @@ extension World {
             report(id, .position(host.postgres.end))
         case .receiveWAL(let end, let id):
             let count = SimPostgres.count(end)
-            if host.postgres.wal.count < count, peer.agentActs, !isCut(host.party, peer.party), !isCut(peer.party, host.party),
+            if host.postgres.wal.count < count, peer.agentActs, host.aside == nil, peer.aside == nil, !isCut(host.party, peer.party), !isCut(peer.party, host.party),
                 host.postgres.isPrefix(of: peer.postgres), peer.postgres.wal.count >= count
             {
                 host.postgres.wal.append(contentsOf: peer.postgres.wal[host.postgres.wal.count..<count])
@@ -148,6 +151,7 @@ extension World {
             armGuard(host, until: until)
             report(id)
         case .releaseGuard(let id):
+            host.guardMustRun = false
             host.guardian.isArmed = false
             host.guardian.until = nil
             host.guardian.life += 1

@@ -44,6 +44,7 @@ extension World {
             if host.postgres.condition == .open { host.postgres.awaitNow(nil) }
         case .diskLost(let party): dataIsGone(host(party), replaced: false)
         case .copyReplaced(let party): dataIsGone(host(party), replaced: true)
+        case .copySwapped(let party): swapCopy(host(party))
         case .ledgerDamaged(let party):
             if mayLose(host(party)) { host(party).isLedgerDamaged = true }
         case .ledgerLost(let party): ledgerIsLost(host(party))
@@ -95,6 +96,7 @@ extension World {
         case .badLink(let from, let to, _, _, _): links[index(from, to)] = Link(cuts: links[index(from, to)].cuts)
         case .stall(let from, let to): unstall(from, to)
         case .ledgerLost(let party): ledgerIsBack(host(party))
+        case .copySwapped(let party): copyIsBack(host(party))
         case .agentHangs(let party):
             let host = host(party)
             if let until = host.hungUntil, until <= now {
@@ -191,6 +193,13 @@ extension World {
 
     package func boot(_ host: SimHost) {
         guard !host.isUp, !host.isKeptOff else { return }
+        // A host whose commits were given up starts only where it must hear the other one (4.3).
+        let peer = other(host)
+        if peer.ledger?.forced == true, host.ledger != peer.ledger,
+            !peer.agentActs || !isClear(host.party, peer.party)
+        {
+            return later(.seconds(1), .boot(host.party))
+        }
         host.isUp = true
         host.boots += 1
         host.clock.reboot(now, offset: Int64(random.between(1, 20)) * 100_000_000)
@@ -254,7 +263,7 @@ extension World {
     }
 
     private func dataIsGone(_ host: SimHost, replaced: Bool) {
-        guard mayLose(host) else { return }
+        guard mayLose(host), host.aside == nil else { return }
         host.postgres.endAll()
         host.postgres.wal = []
         let strange = CopyID(high: 99, low: UInt64(now))
@@ -278,6 +287,23 @@ extension World {
         host.ledger = lost.ledger
         host.notes = lost.notes
         agentDies(host)
+    }
+
+    private func swapCopy(_ host: SimHost) {
+        guard host.aside == nil, host.mark != nil else { return }
+        host.postgres.endAll()
+        host.aside = (host.mark, host.postgres.wal, host.postgres.timeline)
+        host.mark = .init(copy: CopyID(high: 98, low: UInt64(now)), node: host.name)
+        host.postgres.wal = []
+    }
+
+    func copyIsBack(_ host: SimHost) {
+        guard let aside = host.aside else { return }
+        host.aside = nil
+        host.postgres.endAll()
+        host.mark = aside.mark
+        host.postgres.wal = aside.wal
+        host.postgres.timeline = aside.timeline
     }
 
     // MARK: - people
@@ -306,7 +332,7 @@ extension World {
     private func vouchedHostComesBack(_ host: SimHost, _ fault: Fault) {
         let peer = other(host)
         let isForced = peer.ledger?.forced == true || check.terms.isEmpty
-        if isForced, isCut(host.party, peer.party) || isCut(peer.party, host.party) || !peer.agentActs || peer.node.ledger?.forced != true && peer.ledger?.forced == true {
+        if isForced, !isClear(host.party, peer.party) || !peer.agentActs || peer.node.ledger?.forced != true && peer.ledger?.forced == true {
             // It stays off until it is sure to hear the one that was promoted.
             return later(.seconds(1), .end(fault))
         }

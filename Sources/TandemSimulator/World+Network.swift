@@ -2,6 +2,10 @@ import TandemCore
 
 extension World {
     func index(_ from: Party, _ to: Party) -> Int { from.rawValue * 3 + to.rawValue }
+    /// Whatever one says, the other hears soon.
+    func isClear(_ one: Party, _ other: Party) -> Bool {
+        [links[index(one, other)], links[index(other, one)]].allSatisfy { $0.cuts == 0 && $0.stalls == 0 && $0.loss == 0 && $0.late == .zero }
+    }
     func isCut(_ from: Party, _ to: Party) -> Bool { links[index(from, to)].cuts > 0 }
 
     func send(_ packet: Packet, from: Party, to: Party) {
@@ -26,11 +30,19 @@ extension World {
         if host.agentActs, peer.agentActs {
             send(.hello(host.sessionID), from: host.party, to: peer.party)
             send(.hello(peer.sessionID), from: peer.party, to: host.party)
+            compareConfigurations()
         }
         if host.agentActs, witness.isRunning {
             send(.hello(host.sessionID), from: host.party, to: .witness)
             send(.hello(witness.machine.session), from: .witness, to: host.party)
         }
+    }
+
+    /// By digest, with each greeting.
+    private func compareConfigurations() {
+        let (one, other) = (a.node.policy, b.node.policy)
+        let differ = one.arbiter != other.arbiter || one.timing != other.timing
+        for host in hosts where host.agentActs { tell(host, .configurationsCompared(differing: differ ? ["arbiter"] : [])) }
     }
 
     func arrive(_ packet: Packet, from: Party, to: Party) {

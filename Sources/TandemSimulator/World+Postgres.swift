@@ -71,7 +71,7 @@ extension World {
     func streams(from source: SimHost, to sink: SimHost) -> Bool {
         source.isAlive && sink.isAlive && source.postgres.acceptsWrites && sink.postgres.condition == .recovering
             && !isCut(source.party, sink.party) && !isCut(sink.party, source.party)
-            && sink.postgres.isPrefix(of: source.postgres)
+            && source.aside == nil && sink.aside == nil && sink.postgres.isPrefix(of: source.postgres)
     }
 
     func stream() {

@@ -72,6 +72,11 @@ final class PairOnHosts {
         try JSON.decode(StatusDocument.self, from: Array(try script.status(of: host).text.utf8))
     }
 
+    /// nil: no agent answers there now.
+    func statusIfAny(_ host: LabHost) -> StatusDocument? {
+        do { return try status(host) } catch { return nil }
+    }
+
     /// One primary, one standby, each with its address, paired, ready for a failover.
     func isWhole(primary: String) -> Bool {
         do {
@@ -103,9 +108,21 @@ final class PairOnHosts {
     }
 
     func outage(since began: Int64) throws -> (writes: Outage, reads: Outage) {
-        guard let log = try load?.log() else { throw Told("the load was not started") }
+        let log = try clientLog()
         let now = SystemClock.now()
         return (log.writeOutage(from: began, to: now), log.readOutage(from: began, to: now))
+    }
+
+    /// What clients saw so far, up to about 50 ms ago.
+    func clientLog() throws -> ClientLog {
+        guard let log = try load?.log() else { throw Told("the load was not started") }
+        return log
+    }
+
+    /// Hardware addresses that were seen with an address since then.
+    func machines(with address: String, since began: Int64) throws -> Set<String> {
+        guard let sniffer else { throw Told("the sniffer was not started") }
+        return Set(sniffer.sightings().filter { $0.time >= began && $0.address == address }.map(\.hardware))
     }
 
     private func statusTexts() -> String {

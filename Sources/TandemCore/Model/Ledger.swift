@@ -131,10 +131,10 @@ public struct Ledger: Hashable, Sendable, Codable {
         return next
     }
 
-    /// The next step of this term, in which the node that holds `copy` may be promoted (4.2).
+    /// The bond with the node that holds `copy` (4.2). One step is left out: see `pausing`.
     public func paired(with copy: CopyID) -> Ledger {
         var next = self
-        next.step += 1
+        next.step += 2
         next.bond = .paired
         next.standbyCopy = copy
         next.handoverEnd = nil

@@ -65,7 +65,12 @@ public struct Notes: Hashable, Sendable, Codable {
     /// This node handed over and has not started as a follower since: where its WAL ends.
     public var follows: LSN?
     public var witness: WitnessSeen?
-    public init(peerHeardIn: BootID? = nil, follows: LSN? = nil, witness: WitnessSeen? = nil) {
+    /// The boot of this host in which it ran as primary last (3, arbiter `manual`).
+    public var primaryIn: BootID?
+    public init(
+        peerHeardIn: BootID? = nil, follows: LSN? = nil, witness: WitnessSeen? = nil, primaryIn: BootID? = nil
+    ) {
+        self.primaryIn = primaryIn
         self.peerHeardIn = peerHeardIn
         self.follows = follows
         self.witness = witness

@@ -72,10 +72,10 @@ extension Node {
         case .primary:
             guard hasAuthority(at: now) else { return .release }
             return postgres?.isOpen == true ? .hold(regardless: true) : .keep
-        case .waiting:
+        case .waiting(let waiting):
             // An agent that was restarted under a running primary: neither clients nor the address notice (5.3).
             guard let postgres, addresses.areKnown else { return .keep }
-            return postgres.isOpen && mayWrite(at: now) ? .keep : .release
+            return mayWrite(at: now) && (postgres.isOpen || isNotSeenYet(postgres, since: waiting.since, at: now)) ? .keep : .release
         case .handingOver(let handing):
             switch handing.phase {
             case .preparing, .ending: return .keep
@@ -93,13 +93,15 @@ extension Node {
         case .primary(let primary):
             guard primary.ordered.holder == policy.node else { return .release }
             return peerIsClearOfStandbyAddress(primary.ordered, at: now) ? .hold(regardless: false) : .keep
-        case .standby:
-            return mayServeReads(at: now) ? .hold(regardless: false) : .release
+        case .standby(let standby):
+            if mayServeReads(at: now) { return .hold(regardless: false) }
+            return isNotToldYet(since: standby.since, at: now) ? .keep : .release
         case .stopping(let stopping) where stopping.phase == .leaving:
             return mayServeReads(at: now) ? .hold(regardless: false) : .release
-        case .waiting:
+        case .waiting(let waiting):
             guard let postgres else { return .keep }
-            return postgres.isRunning && ledger != nil ? .keep : .release
+            let mayServe = postgres.isRunning || isNotSeenYet(postgres, since: waiting.since, at: now)
+            return mayServe && ledger != nil ? .keep : .release
         case .promoting, .handingOver:
             return .keep
         case .stopping(let stopping):
@@ -117,6 +119,20 @@ extension Node {
         else { return false }
         guard age <= policy.maximumStaleness else { return false }
         return peer.isHeard(within: policy.silence, at: now) || recordLeavesItHere(ledger, at: now)
+    }
+
+    /// The first look after a start sees a postmaster before a session has answered: not known yet is not down.
+    private func isNotSeenYet(_ postgres: LocalPostgres, since: Instant, at now: Instant) -> Bool {
+        if case .starting = postgres.condition { return now - since <= policy.startPatience }
+        return false
+    }
+
+    /// Only the agent was restarted: readers stay where they are until the primary's order is heard, or the data may be too old (5.4).
+    private func isNotToldYet(since: Instant, at now: Instant) -> Bool {
+        guard let ledger, ledger.bond == .paired || ledger.paused != nil, ledger.primary == policy.peer, postgres?.isRecovering == true,
+            peer.heardAt == nil
+        else { return false }
+        return now - since <= policy.maximumStaleness && recordLeavesItHere(ledger, at: now)
     }
 
     /// 7: a standby that does not hear the primary asks the witness, and keeps the address while the record names it `paired`, or while both

@@ -39,6 +39,8 @@ extension Node {
             return standbyStreams() && !isLong ? nil : .peerSilent(peer.silence(at: now))
         }
         if report.isLeaving { return .peerLeaving }
+        // 4.7: arbiter and lease are changed under `sole` only; both configurations want the same by now.
+        if configuration == .agreed, pendingFrame() != nil, flaw != .frameUnderPaired { return .frameChanges }
         if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy {
             return .otherCopy(ledger: ledger.standbyCopy, here: copy)
         }

@@ -33,7 +33,7 @@ extension Node {
         }
         guard guardian.operation == nil, now >= guardian.notBefore ?? now, isWanted != guardian.isArmed else { return }
         // Whatever may still write here is ended first.
-        if !isWanted, ledger?.primary != policy.node, postgres?.isOpen != false || opening != nil { return }
+        if !isWanted, ledger?.primary != policy.node, mayStillWrite { return }
         let operation = nextOperation()
         guardian.operation = operation
         guardian.isArming = isWanted
@@ -43,6 +43,15 @@ extension Node {
         } else {
             guardian.told = nil
             order(.releaseGuard(operation))
+        }
+    }
+
+    /// As far as is known, something of the instance accepts writes, or will: backends that outlived their postmaster, too (section 9).
+    private var mayStillWrite: Bool {
+        guard let postgres, opening == nil, !instance.isStale else { return true }
+        switch postgres.condition {
+        case .stopped, .running(isInRecovery: true): return false
+        case .starting, .orphaned, .running(isInRecovery: false), .silent, .unusable: return true
         }
     }
 

@@ -39,7 +39,8 @@ extension Node {
             let operation = nextOperation()
             instance.operation = operation
             instance.isStarting = true
-            order(.start(notes.follows.map { .follower(fork: $0) } ?? .standby, operation))
+            let fork = ledger?.primary == policy.peer ? notes.follows : nil
+            order(.start(fork.map { .follower(fork: $0) } ?? .standby, operation))
         case .orphaned(let processes):
             notice(.warning, "ending \(processes) processes that a dead postmaster left: they could still acknowledge commits")
             endInstance()

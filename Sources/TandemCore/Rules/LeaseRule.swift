@@ -19,6 +19,13 @@ struct LeaseKeeper: Hashable, Sendable, Codable {
     mutating func acknowledgedByPeer(_ number: UInt64) -> Moment? { Self.take(number, &toPeer) }
     mutating func acknowledgedByWitness(_ number: UInt64) -> Moment? { Self.take(number, &toWitness) }
 
+    /// Nothing that was given or asked for so far counts.
+    mutating func forget() {
+        until = nil
+        toPeer = []
+        toWitness = []
+    }
+
     mutating func extend(sent: Moment, promised: Duration) {
         until = (sent + Timing.worth(of: promised)).extended(to: until)
     }
@@ -92,6 +99,8 @@ extension Node {
         if postgres?.isOpen == true || newest?.primary != policy.node { lease.servedAt = now }
         // Recovered, and ready for the lease that it waits for: nothing here keeps it from serving.
         if case .waiting = state, postgres?.isRecovering == true { lease.servedAt = now }
+        // It follows, or leads: from now on its WAL goes on behind the fork.
+        if notes.follows != nil, postgres?.isOpen == true && ledger?.primary == policy.node || postgres?.isStreaming == true { notes.follows = nil }
         if let ledger, ledger.primary != policy.node, newest?.primary != policy.node { lease.until = nil }
     }
 

@@ -67,7 +67,12 @@ extension Node {
             state = .primary(next)
         case .sole:
             let wanted = ledger.pausing(isAwaited: !maintenance && ledger.paused?.isAwaited ?? false)
-            if ledger.paused == wanted.paused { return nil }
+            if ledger.paused == wanted.paused {
+                if case .writing = primary.pairing { return [.busy("the pair has just been made whole: pause again")] }
+                next.pairing = .idle
+                state = .primary(next)
+                return nil
+            }
             guard writing == nil, primary.pairing == .idle || isRetrying(primary.pairing) else {
                 return [.busy("the pair is just being made whole: wait, then pause again")]
             }

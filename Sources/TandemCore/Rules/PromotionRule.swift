@@ -14,7 +14,7 @@ extension Node {
         if policy.mode == .asynchronous, ledger.bond == .paired {
             // Of a primary whose PostgreSQL is dead, the last position that it said.
             // With the witness, also the last one that it heard (4.6).
-            let told = peer.report?.postgres.flushed ?? freshness.newest
+            let told = peer.report?.postgres.flushed ?? peer.report?.postgres.received ?? freshness.newest
             let recorded = ledger.arbiter == .witness ? arbiter.last?.position : nil
             if let primaryWas = [told, recorded].compactMap({ $0 }).max(), let received = postgres?.received {
                 let behind = received.behind(primaryWas)

@@ -47,7 +47,7 @@ extension Node {
         case .waiting, .standby, .promoting:
             // Nothing is written while the role moves but the end of waiting; on a standby the names have no effect, and however
             // it is promoted, it is protected from its first moment (4.4).
-            let other = ledger.primary == policy.node ? ledger.standbyCopy : ledger.primaryCopy
+            let other = ledger.primary == policy.node ? ledger.standbyCopy ?? ledger.paused?.awaited : ledger.primaryCopy
             return Settings(copy: own, synchronous: synchronous(promised ?? other), slot: nil)
         case .primary(let primary):
             let waitedFor: CopyID? =

@@ -65,7 +65,7 @@ extension Node {
             if operation == nil, now >= handing.notBefore ?? now { end(handing, by: .immediate) }
         case .measuring(let operation):
             if now < handing.notBefore ?? now { return }
-            if peer.report?.isLeaving == true { return startHere(handing, [.peerLeaving], at: now) }
+            if peer.report?.isLeaving == true, !isReturned(handing) { return startHere(handing, [.peerLeaving], at: now) }
             guard let replayed = handing.replayed else {
                 // A crash, and no word from the standby: this host recovers by itself.
                 if now - handing.since > policy.preparePatience {
@@ -92,6 +92,11 @@ extension Node {
         case .writing:
             break
         }
+    }
+
+    private func isReturned(_ handing: HandingOver) -> Bool {
+        if case .returned = handing.reason { return true }
+        return false
     }
 
     /// What is given: the ledger, or, when the role goes back, the handover by which it came, in the newest term.

@@ -17,6 +17,7 @@ extension Node {
             if let lost {
                 if flaw == .soleBeforeConsent { write(ledger.sole()) }
                 if next.parting == nil || next.parting?.reason == .pause {
+                    if request?.kind == .pause { finishRequest(.refused([lost.note])) }
                     next.parting = .init(ledger: ledger.sole(), reason: .lost(lost), since: now)
                     if ledger.handoverEnd == nil { notice(.warning, "asking the standby to step out of the bond: \(lost.text)") }
                 }
@@ -131,11 +132,6 @@ extension Node {
             notice(.info, written.paused == nil ? "sole: this node goes on alone, commits wait for nobody" : pausedText)
         }
         state = .primary(next)
-        if let joining, joining.ledger == written {
-            order(.answer(joining.id, .done("\(written)")))
-            joined = joining.copy
-            self.joining = nil
-        }
         if written.bond == .sole, let kind = request?.kind {
             let alone = "\(policy.node) goes on alone in term \(written.term)"
             switch (kind, written.paused != nil) {

@@ -14,8 +14,16 @@ extension Node {
             because: cause)
         freshness.forget()
         notes.follows = nil
+        notes.primaryIn = boot
         notice(.info, "this node is primary", [.init("bond", ledger?.bond.rawValue ?? "")])
-        finishRequest(.done("\(policy.node) is primary"))
+        switch request?.kind {
+        case .switchover where request?.ask == nil:
+            finishRequest(.refused([Refusal.busy("\(policy.peer) could not take over: \(policy.node) is primary again").note]))
+        case .switchover: finishRequest(.done("\(policy.node) is primary"))
+        case .pause, .resume: finishRequest(.refused([Refusal.busy("the role has changed meanwhile: ask again").note]))
+        case .failover: finishRequest(.done("\(policy.node) is primary, alone"))
+        case nil: break
+        }
     }
 
     mutating func decide(_ primary: Primary, at now: Instant) {
@@ -25,6 +33,10 @@ extension Node {
             return enter(.waiting(Waiting(since: now)), because: .leaseEnded)
         }
         if haltIfCopyIsAnother(at: now) { return }
+        if isLeaving, postgres.condition != .stopped {
+            leave(at: now)
+            guard case .primary = state else { return }
+        }
         var next = primary
         switch postgres.condition {
         case .stopped, .orphaned:
@@ -45,11 +57,6 @@ extension Node {
             return
         case .running(isInRecovery: false):
             next.recoveringSince = nil
-        }
-        expireRequest(at: now)
-        if isLeaving {
-            leave(at: now)
-            guard case .primary = state else { return }
         }
         next.overriddenSince = overriddenNames() == nil ? nil : next.overriddenSince ?? now
         next.streamLostSince = standbyStreams() ? nil : next.streamLostSince ?? now

@@ -4,8 +4,8 @@ extension Node {
     mutating func decide(_ promoting: Promoting, at now: Instant) {
         if isLeaving {
             switch promoting.rung {
-            case .starting, .retrying, .confirming: return beginStopping(at: now)
-            case .receiving, .arming, .writing, .promoting: break
+            case .starting, .retrying, .confirming, .arming: return beginStopping(at: now)
+            case .receiving, .writing, .promoting: break
             }
         }
         switch promoting.rung {
@@ -79,7 +79,7 @@ extension Node {
             next.rung = .writing(mine)
             write(mine)
         case .start, .handover, .failover, .grant:
-            if leaseIsMissing(at: now) { return }
+            guard ledger?.primary == policy.node, !leaseIsMissing(at: now) else { return }
             // A handover that a crash interrupted: its end of WAL stands in the ledger (mistake 18).
             if let end = endToReach(promoting), postgres?.received.map({ $0 < end }) ?? true {
                 next.rung = receive(upTo: end)

@@ -16,7 +16,6 @@ extension Node {
             // This node gave the role away; the other one serves.
             finishRequest(.done("\(policy.peer) is primary"))
         }
-        expireRequest(at: now)
     }
 
     /// 4.4, step 4: the primary has handed over to this node, durably.

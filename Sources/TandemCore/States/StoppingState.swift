@@ -6,8 +6,7 @@ extension Node {
         if ledger?.paused != nil {
             // Paused: PostgreSQL and addresses stay as they are (4.7).
             notice(.info, "this agent was told to stop, and the pair is paused: PostgreSQL and addresses stay as they are")
-            enter(.stopping(Stopping(since: now, phase: .leftAsItIs)), because: .stopRequested)
-            return order(.exit)
+            return enter(.stopping(Stopping(since: now, phase: .leftAsItIs)), because: .stopRequested)
         }
         if case .standby = state, ledger?.bond == .paired, peer.isHeard(within: policy.silence, at: now) {
             notice(.info, "this agent was told to stop: the primary is asked to go on alone")
@@ -29,7 +28,8 @@ extension Node {
         case .ending(let operation):
             if operation == nil, now >= stopping.notBefore ?? now { endInstance(stopping) }
         case .leftAsItIs:
-            break
+            // Not before the guard has let go: it would end what is to stay.
+            if writing == nil, !guardian.isArmed, guardian.operation == nil { order(.exit) }
         case .ended:
             if held == .init(primary: .none, standby: .none), addresses.primary == nil, addresses.standby == nil { order(.exit) }
         }

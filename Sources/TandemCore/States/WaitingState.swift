@@ -22,8 +22,9 @@ extension Node {
         }
         if postgres.isOpen, ledger.bond == .paired {
             guard addresses.areKnown else { return }
-            guard mayWrite(at: now) else {
-                // Nobody has promised anything to this session, and the guard holds no lease any more.
+            guard mayWrite(at: now), ledger.arbiter.lends || notes.primaryIn == boot else {
+                // Nobody has promised anything to this session, and the guard holds no lease any more; or (manual) it was not this node
+                // that has run as primary since the host booted.
                 return endWithoutAuthority(at: now)
             }
             // Only the agent restarted: the running primary goes on, with the lease that the guard still holds (5.3). That clients could
