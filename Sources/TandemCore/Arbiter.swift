@@ -32,7 +32,8 @@ extension Node {
                 notice(
                     .error,
                     "the witness answers with an older record than it had: it was restored from a backup, or another one stands in its place."
-                        + " It is not believed; empty its record for this pair (`pgtandem witness forget`), and it is written anew")
+                        + " It is not believed; empty its record for this pair (`pgtandem witness forget`), and it is written anew"
+                )
             }
             arbiter.isOutdated = true
             return
@@ -76,7 +77,9 @@ extension Node {
         }
         if mine.primary == policy.node, mine.bond == .sole, !record.forced, record.bond == .sole, record.step == 1 {
             guard mayGoAbove(mine, at: now) else { return }
-            notice(.warning, "the witness granted the role to \(policy.peer), which cannot use it any more: this node takes its next term")
+            notice(
+                .warning,
+                "the witness granted the role to \(policy.peer), which cannot use it any more: this node takes its next term")
             write(mine.renewed(above: record.term, besides: policy.peer))
             return
         }
@@ -138,10 +141,15 @@ extension Node {
         var kinds: [WitnessRequest.Kind] = []
         if asksLease(at: now) {
             // Also of an instance that recovers: what it holds was acknowledged once (4.6).
-            kinds.append(.heartbeat(ledger, position: postgres?.isOpen == true ? postgres?.flushed : postgres?.received))
+            kinds.append(.heartbeat(ledger, position: ownPosition))
         }
         if wantsRecordSole(at: now) { kinds.append(.sole(ledger)) }
         return kinds.isEmpty ? [.read] : kinds
+    }
+
+    /// Where this node's WAL ends, as far as is known: also of an instance that is down.
+    private var ownPosition: LSN? {
+        postgres?.isOpen == true ? postgres?.flushed : [postgres?.received, lastFlushed].compactMap { $0 }.max()
     }
 
     /// Something of the arbiter was heard not long ago.

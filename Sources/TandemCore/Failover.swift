@@ -33,7 +33,8 @@ extension Node {
     /// been promoted since, and only the boot rule of 4.3 could exclude that.
     private mutating func wordAtStart(_ acceptDataLoss: Bool, _ id: RequestID, at now: Instant) {
         guard let ledger, ledger.primary == policy.node, ledger.bond == .paired else {
-            return refuse(id, [self.ledger == nil ? .noLedger : .busy("this node is \(state.name): wait until it is primary or standby")])
+            return refuse(
+                id, [self.ledger == nil ? .noLedger : .busy("this node is \(state.name): wait until it is primary or standby")])
         }
         if case .no(let refusals) = mayPartByWord(acceptDataLoss, at: now) { return refuse(id, refusals) }
         goOnAlone(id, isForced: notes.peerHeardIn != boot || lends, at: now)
@@ -45,7 +46,8 @@ extension Node {
         notice(.warning, "a person vouches that \(policy.peer) is off: this node goes on alone", [.init("forced", isForced)])
         order(.answer(id, .progress(isForced ? forcedText : "going on alone")))
         request = PendingRequest(origin: .here(id), kind: .failover, since: now)
-        var next = isForced ? ledger.renewed(above: arbiter.last?.record?.term ?? ledger.term, besides: policy.peer) : ledger.sole()
+        var next =
+            isForced ? ledger.renewed(above: arbiter.last?.record?.term ?? ledger.term, besides: policy.peer) : ledger.sole()
         next.forced = isForced
         write(next)
     }

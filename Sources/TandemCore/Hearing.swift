@@ -47,7 +47,10 @@ extension Node {
         else { return }
         if theirs.contradicts(mine) { return halt(.contradiction(mine, theirs), at: now) }
         if isGivenBack(theirs, mine) {
-            notice(.warning, "the grant for \(policy.peer) in the record is dead, as it had consented to \(theirs): this node takes its next term")
+            notice(
+                .warning,
+                "the grant for \(policy.peer) in the record is dead, as it had consented to \(theirs): this node takes its next term"
+            )
             return write(theirs.renewed(above: mine.term, besides: policy.peer))
         }
         let isTurnedBack = flaw == .noStep && theirs.term == mine.term && theirs != mine && theirs.primary != policy.node
@@ -158,6 +161,8 @@ extension Node {
     mutating func halt(_ reason: Refusal, at now: Instant) {
         if case .halted = state { return }
         notice(.error, "this node serves nothing until a person decides: \(reason.text)")
-        enter(.halted(Halted(since: now, reason: reason)), because: { if case .contradiction = reason { .contradiction } else { .otherCopy } }())
+        enter(
+            .halted(Halted(since: now, reason: reason)),
+            because: { if case .contradiction = reason { .contradiction } else { .otherCopy } }())
     }
 }

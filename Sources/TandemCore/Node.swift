@@ -31,6 +31,8 @@ public struct Node: Sendable, Codable {
     var guardian = GuardKeeper()
     /// An order to open the instance that is under way: it may still open, whatever has been decided since.
     var opening: OperationID?
+    /// Where this node's WAL ended when it was open last.
+    var lastFlushed: LSN?
     /// No other primary is supported before this; and the heartbeat it was last given for (3.1).
     var promise: Moment?
     var promised: UInt64?

@@ -120,7 +120,8 @@ extension Node {
         }
         return Weight(
             ledger: ledger, role: role, condition: Weight.Condition(postgres.condition), isStreaming: postgres.isStreaming,
-            copy: postgres.copy, holdsPrimary: held.primary != .none, holdsStandby: held.standby != .none || addresses.standby != nil,
+            copy: postgres.copy, holdsPrimary: held.primary != .none,
+            holdsStandby: held.standby != .none || addresses.standby != nil,
             standbyOrder: standbyOrder, isLeaving: isAway, asksLease: asksLease(at: now), seesGateway: seesGateway, ask: ask,
             answers: Weight.Answers(answer(at: now)))
     }

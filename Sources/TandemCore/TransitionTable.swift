@@ -34,8 +34,12 @@ public enum TransitionTable {
 
     public static let rows: [Row] = [
         row(.waiting, .standby, .ledgerNamesTheOther, "the ledger names the other node as primary", "5.4"),
-        row(.waiting, .waiting, .ownNewerLedger, "a newer ledger of this node's own came from the other node or the arbiter", "5.2"),
-        row(.waiting, .promoting, .mayOpen, "alone by the ledger, or the lease (manual: the other node's word) has come", "5.2, 5.3"),
+        row(
+            .waiting, .waiting, .ownNewerLedger, "a newer ledger of this node's own came from the other node or the arbiter",
+            "5.2"),
+        row(
+            .waiting, .promoting, .mayOpen, "alone by the ledger, or the lease (manual: the other node's word) has come",
+            "5.2, 5.3"),
         row(.waiting, .promoting, .notConfirmed, "PostgreSQL was open, but no client could have reached it yet", "5.3"),
         row(.waiting, .primary, .adopted, "only the agent restarted: PostgreSQL, addresses and clients go on", "5.1, 5.3"),
         row(.waiting, .halted, .otherCopy, "the ledger names this node, and another data directory", "5.7"),
@@ -63,8 +67,12 @@ public enum TransitionTable {
         row(.primary, .handingOver, .hang, "PostgreSQL answers nothing while this host lives", "4.4"),
         row(.primary, .handingOver, .gatewayLost, "the gateway is lost here and not there", "4.4"),
         row(.primary, .handingOver, .leaving, "the agent was told to stop: the standby takes over first", "4.4"),
-        row(.primary, .promoting, .restartedAsStandby, "somebody restarted PostgreSQL, and `standby.signal` made a standby of it", "9"),
-        row(.primary, .promoting, .recoveryToConfirm, "PostgreSQL has ended, nobody can take over: what its recovery shows must be confirmed", "5.3"),
+        row(
+            .primary, .promoting, .restartedAsStandby, "somebody restarted PostgreSQL, and `standby.signal` made a standby of it",
+            "9"),
+        row(
+            .primary, .promoting, .recoveryToConfirm,
+            "PostgreSQL has ended, nobody can take over: what its recovery shows must be confirmed", "5.3"),
         row(.primary, .waiting, .leaseEnded, "nobody has promised not to support another primary any more", "3.1"),
         row(.primary, .standby, .newerLedger, "a newer ledger names the other node", "5.6, 6.1"),
         row(.primary, .halted, .otherCopy, "another data directory stands in the place of the primary's", "5.7"),
@@ -95,12 +103,14 @@ public enum TransitionTable {
         var lines = [
             "# The states of a node", "",
             "Generated from `TandemCore/TransitionTable.swift` (its doc comment says how). The numbers name sections of the specification.",
-            "Each row that is not marked is reached by the fixed corpus of seeds of `.ci/run`; the marked ones, by a story of their own.", "",
+            "Each row that is not marked is reached by the fixed corpus of seeds of `.ci/run`; the marked ones, by a story of their own.",
+            "",
             "| from | to | because | section |", "| --- | --- | --- | --- |",
         ]
         for row in rows {
             let mark = row.isImpossible ? " (impossible while every rule holds)" : ""
-            lines.append("| \(row.transition.from.rawValue) | \(row.transition.to.rawValue) | \(row.reason)\(mark) | \(row.section) |")
+            lines.append(
+                "| \(row.transition.from.rawValue) | \(row.transition.to.rawValue) | \(row.reason)\(mark) | \(row.section) |")
         }
         return lines.joined(separator: "\n") + "\n"
     }

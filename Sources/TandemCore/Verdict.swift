@@ -50,7 +50,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     /// Every code that a node makes by itself.
     public static let codes = [
         "noLedger", "notPrimary", "notPaired", "otherCopy", "postgresNotReady", "notStreaming", "delayed", "settingsTooLow",
-        "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving", "notToldPairedSinceBoot",
+        "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving",
+        "notToldPairedSinceBoot",
         "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "namesOverridden", "otherSystem",
         "otherVersion", "busy", "contradiction",
     ]

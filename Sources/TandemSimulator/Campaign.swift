@@ -38,6 +38,9 @@ package struct Catch: Sendable {
     package var rule: Violation.Rule?
     package var text: String?
 
+    /// Those that take more than some hundred seeds: several things must come together in one order.
+    package static let late: Set<Flaw> = [.grantUsedLate, .arbiterChangedInSameTerm, .soleFromBeforeTheLoss, .claimWhilePromised]
+
     /// Seeds from `from` on, until one breaks a rule. `goOn` says whether there is still time.
     package static func hunt(_ flaw: Flaw, from: UInt64, seeds: Int, limit: Int, goOn: () -> Bool = { true }) -> Catch {
         for number in 0..<seeds where goOn() {

@@ -102,10 +102,12 @@ extension World {
         check.acknowledged.append(.init(commit: commit, at: now, by: host.party))
         let peer = other(host)
         // Somebody else was made primary meanwhile: what is acknowledged here must be there.
-        if setup.mode == .synchronous, check.openedLast == peer.party, peer.isUp, peer.postgres.condition == .open, peer.postgres.openedByAgent,
+        if setup.mode == .synchronous, check.openedLast == peer.party, peer.isUp, peer.postgres.condition == .open,
+            peer.postgres.openedByAgent,
             !peer.postgres.wal.contains(commit)
         {
-            violate(.synchronousLoss, "\(host.name) acknowledges commit \(commit), which \(peer.name), primary by now, does not have")
+            violate(
+                .synchronousLoss, "\(host.name) acknowledges commit \(commit), which \(peer.name), primary by now, does not have")
         }
     }
 
@@ -117,7 +119,9 @@ extension World {
         say(host.name.text, "PostgreSQL \(how), with \(host.postgres.wal.count) records")
         let here = Set(host.postgres.wal)
         if setup.mode == .synchronous, check.readsCount, let read = check.read, !here.contains(read) {
-            if host.ledger?.forced != true { violate(.synchronousLoss, "\(host.name) \(how) without commit \(read), which clients have read") }
+            if host.ledger?.forced != true {
+                violate(.synchronousLoss, "\(host.name) \(how) without commit \(read), which clients have read")
+            }
             check.read = nil
         }
         let lost = check.acknowledged.filter { !here.contains($0.commit) }
@@ -131,7 +135,8 @@ extension World {
         case .synchronous:
             violate(
                 .synchronousLoss,
-                "\(host.name) \(how) without \(lost.count) acknowledged commits, the first is \(first.commit), acknowledged by \(first.by)")
+                "\(host.name) \(how) without \(lost.count) acknowledged commits, the first is \(first.commit), acknowledged by \(first.by)"
+            )
         case .asynchronous:
             judgeAsynchronousLoss(lost, host, how)
             check.acknowledged.removeAll { !here.contains($0.commit) }
@@ -150,7 +155,9 @@ extension World {
         let bound = check.supportedAt[other(host).party.rawValue] - 2 * heartbeat
         let known = lost.filter { $0.at < bound }
         if known.count > limit + 20 {
-            violate(.asynchronousLoss, "\(host.name) \(how) without \(known.count) commits that the witness had heard of; the limit is \(limit)")
+            violate(
+                .asynchronousLoss,
+                "\(host.name) \(how) without \(known.count) commits that the witness had heard of; the limit is \(limit)")
         }
     }
 

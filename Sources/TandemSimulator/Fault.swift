@@ -87,7 +87,8 @@ extension Fault.Kind {
         case .bothPowerOff: "both hosts lose power"
         case .freeze(let party): "\(party) is frozen"
         case .slew(let party, let rate): "the clock of \(party) is slewed by \(rate) millionths"
-        case .postmasterDies(let party, let orphans): "the postmaster of \(party) dies\(orphans ? ", and its backends go on" : "")"
+        case .postmasterDies(let party, let orphans):
+            "the postmaster of \(party) dies\(orphans ? ", and its backends go on" : "")"
         case .postgresHangs(let party): "PostgreSQL of \(party) hangs"
         case .replicaLags(let party): "the replica on \(party) gets WAL slowly"
         case .effectsFail(let party, let kind, let count): "the next \(count) × \(kind.rawValue) on \(party) fail"
@@ -106,7 +107,8 @@ extension Fault.Kind {
         case .switchover(let party): "somebody asks for a switchover at \(party)"
         case .peerIsDown(let party, let accept):
             "somebody says at \(party) that the other host is down\(accept ? ", and accepts data loss" : "")"
-        case .pause(let party, let maintenance): "somebody pauses the pair at \(party)\(maintenance ? " for work on the standby" : "")"
+        case .pause(let party, let maintenance):
+            "somebody pauses the pair at \(party)\(maintenance ? " for work on the standby" : "")"
         case .resume(let party): "somebody ends the pause at \(party)"
         case .agentStopped(let party): "the agent of \(party) is told to stop"
         case .promotedByHand(let party): "somebody promotes PostgreSQL on \(party) by hand"
@@ -117,7 +119,8 @@ extension Fault.Kind {
         case .anotherDatabase(let party): "another database stands in the place of \(party)'s"
         case .anotherVersion(let party): "another PostgreSQL version stands in the place of \(party)'s"
         case .addressRemoved(let party): "somebody removes the addresses from \(party)"
-        case .frameChanges(let arbiter, let timing): "the configurations change: arbiter \(arbiter.rawValue), lease \(timing.lease.text)"
+        case .frameChanges(let arbiter, let timing):
+            "the configurations change: arbiter \(arbiter.rawValue), lease \(timing.lease.text)"
         }
     }
 }

@@ -42,11 +42,14 @@ package enum Plan {
 
     private static func lasts(_ kind: Fault.Kind) -> Bool {
         switch kind {
-        case .cut, .cutBoth, .isolate, .badLink, .stall, .ledgerLost, .copySwapped, .agentHangs, .powerOff, .bothPowerOff, .freeze, .slew, .postgresHangs, .replicaLags,
-            .slowDisk, .gatewayLost, .namesOverridden, .witnessDies, .witnessForgets, .witnessDiskFull, .peerIsDown, .agentStopped,
+        case .cut, .cutBoth, .isolate, .badLink, .stall, .ledgerLost, .copySwapped, .agentHangs, .powerOff, .bothPowerOff,
+            .freeze, .slew, .postgresHangs, .replicaLags,
+            .slowDisk, .gatewayLost, .namesOverridden, .witnessDies, .witnessForgets, .witnessDiskFull, .peerIsDown,
+            .agentStopped,
             .effectsFail, .delayed, .settingsLowered, .configurationsDiffer, .anotherDatabase, .anotherVersion:
             true
-        case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced, .ledgerDamaged,
+        case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced,
+            .ledgerDamaged,
             .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges:
             false
         }
@@ -82,7 +85,11 @@ package enum Plan {
         case 69..<70: return .slowDisk(party)
         case 70..<71: return .gatewayLost(party)
         case 71..<72: return .namesOverridden(party)
-        case 72..<73: return random.pick([.diskLost(party), .copyReplaced(party), .ledgerDamaged(party), .ledgerLost(party), .copySwapped(party), .copySwapped(party)])
+        case 72..<73:
+            return random.pick([
+                .diskLost(party), .copyReplaced(party), .ledgerDamaged(party), .ledgerLost(party), .copySwapped(party),
+                .copySwapped(party),
+            ])
         case 73..<77: return isWitness ? .witnessDies : .peerIsDown(party, acceptDataLoss: false)
         case 77..<79: return isWitness ? .witnessForgets : .peerIsDown(party, acceptDataLoss: false)
         case 79..<80: return isWitness ? .witnessDiskFull : .peerIsDown(party, acceptDataLoss: true)
@@ -93,7 +100,8 @@ package enum Plan {
         case 95..<97: return .agentStopped(party)
         case 97..<98:
             return random.pick([
-                .promotedByHand(party), .restartedByHand(party), .restartedByHand(party), .delayed(party), .settingsLowered(party),
+                .promotedByHand(party), .restartedByHand(party), .restartedByHand(party), .delayed(party),
+                .settingsLowered(party),
                 .configurationsDiffer, .anotherDatabase(party), .anotherVersion(party),
             ])
         case 98..<99: return .addressRemoved(party)

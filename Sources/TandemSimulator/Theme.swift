@@ -96,7 +96,9 @@ enum Theme: CaseIterable {
                 at(ms(0, 500), for: span, .peerIsDown(first, acceptDataLoss: false))
                 if random.chance(50) { at(span - ms(0, 800), for: l(300, 600), .cutBoth(.a, .b)) }
                 if random.chance(60) {
-                    at(span + ms(0, 1500), for: .seconds(9), .peerIsDown(first == .a ? .b : .a, acceptDataLoss: random.chance(20)))
+                    at(
+                        span + ms(0, 1500), for: .seconds(9),
+                        .peerIsDown(first == .a ? .b : .a, acceptDataLoss: random.chance(20)))
                 }
             case .otherCopy:
                 at(ms(0, 300), .copyReplaced(standby))

@@ -97,7 +97,10 @@ extension World {
         for transition in host.node.transitions {
             coverage.transitions[transition, default: 0] += 1
             if !TransitionTable.allows(transition) {
-                violate(.table, "\(host.name) went from \(transition.from.rawValue) to \(transition.to.rawValue), because \(transition.cause.rawValue)")
+                violate(
+                    .table,
+                    "\(host.name) went from \(transition.from.rawValue) to \(transition.to.rawValue), because \(transition.cause.rawValue)"
+                )
             }
         }
         if before != host.state { say(host.name.text, "is now \(host.state.rawValue)") }

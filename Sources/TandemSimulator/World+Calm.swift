@@ -17,7 +17,8 @@ extension World {
             let second = other(first)
             return first.agentActs && second.agentActs && first.role == .primary && second.role == .standby
                 && first.ledger?.bond == .paired && first.ledger?.arbiter == first.node.policy.arbiter
-                && first.ledger?.lease == first.node.policy.lease && first.ledger == second.ledger && first.ledger?.primary == first.name
+                && first.ledger?.lease == first.node.policy.lease && first.ledger == second.ledger
+                && first.ledger?.primary == first.name
                 && first.held == .init(primary: .all, standby: .none) && second.held == .init(primary: .none, standby: .all)
         }
     }
@@ -83,7 +84,8 @@ extension World {
             helpAsAPerson()
         }
         if violation == nil, steps < limit {
-            violate(.wholeAgain, "calm for \(span.text), and the pair is not whole: \(hosts.map(describe).joined(separator: "; "))")
+            violate(
+                .wholeAgain, "calm for \(span.text), and the pair is not whole: \(hosts.map(describe).joined(separator: "; "))")
         }
     }
 

@@ -125,11 +125,14 @@ extension World {
         case .checkpoint(let id):
             report(id)
         case .findEndOfWAL(_, let id):
-            if host.postgres.hasProcesses { violate(.order, "the end of WAL was looked for on \(host.name) while PostgreSQL runs") }
+            if host.postgres.hasProcesses {
+                violate(.order, "the end of WAL was looked for on \(host.name) while PostgreSQL runs")
+            }
             report(id, .position(host.postgres.end))
         case .receiveWAL(let end, let id):
             let count = SimPostgres.count(end)
-            if host.postgres.wal.count < count, peer.agentActs, host.aside == nil, peer.aside == nil, !isCut(host.party, peer.party), !isCut(peer.party, host.party),
+            if host.postgres.wal.count < count, peer.agentActs, host.aside == nil, peer.aside == nil,
+                !isCut(host.party, peer.party), !isCut(peer.party, host.party),
                 host.postgres.isPrefix(of: peer.postgres), peer.postgres.wal.count >= count
             {
                 host.postgres.wal.append(contentsOf: peer.postgres.wal[host.postgres.wal.count..<count])
@@ -161,7 +164,8 @@ extension World {
     }
 
     private func startInstance(_ host: SimHost, _ mode: Effect.StartMode) {
-        guard host.postgres.condition == .stopped, host.mark != nil else { return }
+        // Nobody exchanges a directory under a start that was ordered for the right one.
+        guard host.postgres.condition == .stopped, host.mark != nil, mode != .primary || host.aside == nil else { return }
         host.postgres.start += 1
         host.postgres.condition = .starting(open: mode == .primary)
         host.postgres.awaitNow(host.postgres.settings.synchronous)

@@ -111,7 +111,9 @@ extension World {
         case .freeze(let party): thaw(host(party))
         case .slew(let party, _): host(party).clock.change(now, slew: 0)
         case .postgresHangs(let party):
-            if case .hung(let open) = host(party).postgres.condition { host(party).postgres.condition = open ? .open : .recovering }
+            if case .hung(let open) = host(party).postgres.condition {
+                host(party).postgres.condition = open ? .open : .recovering
+            }
         case .replicaLags(let party): host(party).streamIsThrottled = false
         case .slowDisk(let party): host(party).slowness = 1
         case .delayed(let party): host(party).isDelayed = false
@@ -133,7 +135,8 @@ extension World {
             host.hasExited = false
             startAgentIfDue(host)
         case .effectsFail(let party, let kind, _): host(party).failing[kind] = nil
-        case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced, .ledgerDamaged,
+        case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced,
+            .ledgerDamaged,
             .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges:
             break
         }
@@ -217,6 +220,8 @@ extension World {
         } else if host.guardian.isRunning, host.guardian.isArmed {
             later(.zero, .guardLooks(host.party, life: host.guardian.life))
         }
+        // Agent and guard were both dead: the service manager's last act is still to come.
+        if host.guardian.isArmed, !host.guardian.isRunning, !host.agentRuns { host.guardMustRun = true }
         if host.hungUntil.map({ $0 <= now }) ?? true {
             host.hungUntil = nil
             workOff(host)
@@ -256,7 +261,9 @@ extension World {
     /// Data may be destroyed only where the other host has all of it: what no software on two hosts can survive is no test of it.
     private func mayLose(_ host: SimHost) -> Bool {
         let peer = other(host)
-        guard peer.isAlive, peer.mark != nil, !peer.isLedgerDamaged, let ledger = host.ledger, ledger == peer.ledger else { return false }
+        guard peer.isAlive, peer.mark != nil, !peer.isLedgerDamaged, let ledger = host.ledger, ledger == peer.ledger else {
+            return false
+        }
         if ledger.primary == peer.name { return peer.postgres.condition == .open }
         return setup.mode == .synchronous && ledger.arbiter == .witness && ledger.bond == .paired
             && peer.postgres.condition == .recovering && witness.isRunning
@@ -332,7 +339,9 @@ extension World {
     private func vouchedHostComesBack(_ host: SimHost, _ fault: Fault) {
         let peer = other(host)
         let isForced = peer.ledger?.forced == true || check.terms.isEmpty
-        if isForced, !isClear(host.party, peer.party) || !peer.agentActs || peer.node.ledger?.forced != true && peer.ledger?.forced == true {
+        if isForced,
+            !isClear(host.party, peer.party) || !peer.agentActs || peer.node.ledger?.forced != true && peer.ledger?.forced == true
+        {
             // It stays off until it is sure to hear the one that was promoted.
             return later(.seconds(1), .end(fault))
         }
@@ -349,7 +358,13 @@ extension World {
                 promoteLimit: old.promoteLimit, handoverBytes: old.handoverBytes, returnLimit: old.returnLimit,
                 recoveryPatience: old.recoveryPatience, configurationPatience: old.configurationPatience)
             host.nextPolicy = policy
-            if place == 0 { agentDies(host) } else { later(.milliseconds(random.between(500, 8000)), .begin(Fault(id: -1, at: .zero, lasts: .zero, kind: .agentDies(host.party)))) }
+            if place == 0 {
+                agentDies(host)
+            } else {
+                later(
+                    .milliseconds(random.between(500, 8000)),
+                    .begin(Fault(id: -1, at: .zero, lasts: .zero, kind: .agentDies(host.party))))
+            }
         }
     }
 }

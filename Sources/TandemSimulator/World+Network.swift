@@ -4,7 +4,9 @@ extension World {
     func index(_ from: Party, _ to: Party) -> Int { from.rawValue * 3 + to.rawValue }
     /// Whatever one says, the other hears soon.
     func isClear(_ one: Party, _ other: Party) -> Bool {
-        [links[index(one, other)], links[index(other, one)]].allSatisfy { $0.cuts == 0 && $0.stalls == 0 && $0.loss == 0 && $0.late == .zero }
+        [links[index(one, other)], links[index(other, one)]].allSatisfy {
+            $0.cuts == 0 && $0.stalls == 0 && $0.loss == 0 && $0.late == .zero
+        }
     }
     func isCut(_ from: Party, _ to: Party) -> Bool { links[index(from, to)].cuts > 0 }
 

@@ -14,7 +14,9 @@ extension World {
         seen.timeline = own.timeline
         seen.copy = host.mark
         seen.isDelayed = host.isDelayed
-        if seen.isRunning { seen.synchronousStandbyNames = own.override ?? own.settings.synchronous?.synchronousStandbyNames ?? "" }
+        if seen.isRunning {
+            seen.synchronousStandbyNames = own.override ?? own.settings.synchronous?.synchronousStandbyNames ?? ""
+        }
         let peer = other(host)
         let streams = now - own.streamedAt < 1_000_000_000
         if seen.isOpen {

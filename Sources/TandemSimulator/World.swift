@@ -70,7 +70,8 @@ package final class World {
             Policy(
                 cluster: "orders", node: node, peer: peer, mode: setup.mode, arbiter: setup.arbiter, timing: setup.timing,
                 promoteLimit: .init(bytes: 3000, age: .seconds(4)), handoverBytes: 1000,
-                returnLimit: .init(bytes: 1000, age: .seconds(5)), recoveryPatience: .seconds(8), configurationPatience: .seconds(3))
+                returnLimit: .init(bytes: 1000, age: .seconds(5)), recoveryPatience: .seconds(8),
+                configurationPatience: .seconds(3))
         }
         a = SimHost(.a, policy: policy("a", "b"))
         b = SimHost(.b, policy: policy("b", "a"))

@@ -40,8 +40,7 @@ struct Crew {
         return work.withLock { ($0.campaign, $0.first) }
     }
 
-    func hunt(from: UInt64, seeds: Int, steps: Int) -> [Catch] {
-        let flaws = Flaw.allCases
+    func hunt(_ flaws: [Flaw], from: UInt64, seeds: Int, steps: Int) -> [Catch] {
         let work = Mutex(Work(caught: Array(repeating: nil, count: flaws.count), left: size))
         onThreads(work) {
             while true {

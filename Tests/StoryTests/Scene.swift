@@ -41,7 +41,8 @@ enum Scene {
         let difference = zip(known.split(separator: "\n"), page.split(separator: "\n")).first { $0 != $1 }
         #expect(
             known == page,
-            "docs/stories/\(title).md tells another story; first: \(difference.map { "`\($0.0)`, now `\($0.1)`" } ?? "its length")")
+            "docs/stories/\(title).md tells another story; first: \(difference.map { "`\($0.0)`, now `\($0.1)`" } ?? "its length")"
+        )
     }
 
     static var folder: URL {

@@ -91,7 +91,9 @@ import Testing
             world.run(.seconds(9))
             _ = world.command(world.a, .resume)
             world.run(.seconds(60)) { $0.isWhole }
-            #expect(world.isWhole && world.violation == nil, "cut \(delay) ms after the request: \(world.violation?.text ?? "not whole")")
+            #expect(
+                world.isWhole && world.violation == nil,
+                "cut \(delay) ms after the request: \(world.violation?.text ?? "not whole")")
         }
     }
 }

@@ -147,13 +147,13 @@ struct Mistake: CustomTestStringConvertible, Sendable {
         .adding(
             "timing: { heartbeat: 200ms, lease: 900ms }", "timing.lease", column: 36,
             says: [
-                "too short: lease 900ms < 4 × heartbeat 200ms + margin 100ms + slowest usual answer 100ms = 1s",
+                "too short: lease 900ms < 4 × heartbeat 200ms + margin 100ms + slowest usual answer 100ms = 1000ms",
                 "at least 1200ms",
                 "a shorter heartbeat",
             ]),
         .adding(
             "timing: { heartbeat: 200ms, lease: 1199ms }", "timing.lease",
-            says: ["4 × heartbeat 200ms + margin 300ms + slowest usual answer 100ms = 1.2s", "at least 1200ms"]),
+            says: ["4 × heartbeat 200ms + margin 300ms + slowest usual answer 100ms = 1200ms", "at least 1200ms"]),
         .adding("timing: { heartbeat: 200ms, lease: 0s }", "timing.lease", says: ["lease 0ms <", "at least 1200ms"]),
         .adding(
             "timing: { heartbeat: 20ms }", "timing.heartbeat", column: 22,

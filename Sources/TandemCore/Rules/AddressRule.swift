@@ -75,7 +75,8 @@ extension Node {
         case .waiting(let waiting):
             // An agent that was restarted under a running primary: neither clients nor the address notice (5.3).
             guard let postgres, addresses.areKnown else { return .keep }
-            return mayWrite(at: now) && (postgres.isOpen || isNotSeenYet(postgres, since: waiting.since, at: now)) ? .keep : .release
+            return mayWrite(at: now) && (postgres.isOpen || isNotSeenYet(postgres, since: waiting.since, at: now))
+                ? .keep : .release
         case .handingOver(let handing):
             switch handing.phase {
             case .preparing, .ending: return .keep
@@ -129,7 +130,8 @@ extension Node {
 
     /// Only the agent was restarted: readers stay where they are until the primary's order is heard, or the data may be too old (5.4).
     private func isNotToldYet(since: Instant, at now: Instant) -> Bool {
-        guard let ledger, ledger.bond == .paired || ledger.paused != nil, ledger.primary == policy.peer, postgres?.isRecovering == true,
+        guard let ledger, ledger.bond == .paired || ledger.paused != nil, ledger.primary == policy.peer,
+            postgres?.isRecovering == true,
             peer.heardAt == nil
         else { return false }
         return now - since <= policy.maximumStaleness && recordLeavesItHere(ledger, at: now)
@@ -167,7 +169,7 @@ extension Node {
         guard let ledger, ledger.bond == .paired || ledger.paused != nil else { return policy.node }
         if ledger.paused != nil, !standbyIsAwaited(at: now) { return policy.node }
         guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return current }
-        guard report.postgres.isRecovering, !report.isLeaving, 
+        guard report.postgres.isRecovering, !report.isLeaving,
             ledger.paused != nil || report.postgres.copy?.copy == ledger.standbyCopy
         else {
             return policy.node

@@ -74,6 +74,7 @@ extension Node {
 
     /// If it dies it is started anew; only if that does not succeed within m does this agent end the instance (3.2).
     func guardStands(at now: Instant) -> Bool {
-        guardian.isArmed || guardian.lostAt.map { now - $0 < policy.timing.margin } ?? false || flaw == .guardArmedAfterPaired || flaw == .guardReleasedBeforeSole
+        guardian.isArmed || guardian.lostAt.map { now - $0 < policy.timing.margin } ?? false || flaw == .guardArmedAfterPaired
+            || flaw == .guardReleasedBeforeSole
     }
 }

@@ -95,18 +95,23 @@ extension Node {
 
     /// Before anything is decided: what the present lease means for an instance that serves.
     mutating func noteServing(at now: Instant) {
+        if let postgres, postgres.isOpen { lastFlushed = postgres.flushed ?? lastFlushed }
         // A standby has nothing to serve yet: its patience begins when the role is its own.
         if postgres?.isOpen == true || newest?.primary != policy.node { lease.servedAt = now }
         // Recovered, and ready for the lease that it waits for: nothing here keeps it from serving.
         if case .waiting = state, postgres?.isRecovering == true { lease.servedAt = now }
         // It follows, or leads: from now on its WAL goes on behind the fork.
-        if notes.follows != nil, postgres?.isOpen == true && ledger?.primary == policy.node || postgres?.isStreaming == true { notes.follows = nil }
+        if notes.follows != nil, postgres?.isOpen == true && ledger?.primary == policy.node || postgres?.isStreaming == true {
+            notes.follows = nil
+        }
         if let ledger, ledger.primary != policy.node, newest?.primary != policy.node { lease.until = nil }
     }
 
     /// What the peer's heartbeat says about the ones that were sent to it.
     mutating func heedAcknowledgement(_ heartbeat: Heartbeat) {
-        guard let number = heartbeat.acknowledged, number <= heartbeats || flaw == .acknowledgementFromBeforeReboot else { return }
+        guard let number = heartbeat.acknowledged, number <= heartbeats || flaw == .acknowledgementFromBeforeReboot else {
+            return
+        }
         peer.acknowledged = number
         let mine = lease.acknowledgedByPeer(number)
         guard let sent = flaw == .acknowledgementFromBeforeReboot ? mine ?? moment : mine else { return }

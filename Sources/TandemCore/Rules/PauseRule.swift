@@ -122,7 +122,9 @@ extension Node {
                 write(ledger.sole())
             }
         } else if pause.awaited != nil, let since = primary.streamLostSince, now - since > policy.pausePatience {
-            notice(.warning, "the standby has been away for \(policy.pausePatience.text) of the pause: commits wait for it no longer")
+            notice(
+                .warning, "the standby has been away for \(policy.pausePatience.text) of the pause: commits wait for it no longer"
+            )
             write(ledger.pausing(isAwaited: false))
         }
     }

@@ -5,7 +5,9 @@ extension Node {
         var refusals: [Refusal] = []
         if ledger.primary != policy.peer || ledger.bond != .paired { refusals.append(.notPaired(ledger)) }
         refusals += instanceReadiness(at: now)
-        if flaw != .otherCopyAdopts, let copy = postgres?.copy, copy.node != policy.node || (ledger.bond == .paired && copy.copy != ledger.standbyCopy) {
+        if flaw != .otherCopyAdopts, let copy = postgres?.copy,
+            copy.node != policy.node || (ledger.bond == .paired && copy.copy != ledger.standbyCopy)
+        {
             refusals.append(.otherCopy(ledger: ledger.standbyCopy, here: copy.copy))
         }
         if case .differs(let keys, let since) = configuration, now - since > policy.configurationPatience {

@@ -127,7 +127,7 @@ extension Node {
             notice(.info, "paired: the standby holds every acknowledged commit")
             if request?.kind == .resume { finishRequest(.done("resumed: the pair is whole")) }
         }
-        if written.bond == .sole, primary.parting != nil || written.paused != nil {
+        if written.bond == .sole, primary.parting != nil || request?.kind == .pause {
             next.parting = nil
             notice(.info, written.paused == nil ? "sole: this node goes on alone, commits wait for nobody" : pausedText)
         }
@@ -137,7 +137,8 @@ extension Node {
             switch (kind, written.paused != nil) {
             case (.failover, _): finishRequest(.done(alone))
             case (.pause, true): finishRequest(.done(pausedText))
-            case (.resume, false): finishRequest(.done("resumed without the standby: \(alone), and the pair is whole when it is back"))
+            case (.resume, false):
+                finishRequest(.done("resumed without the standby: \(alone), and the pair is whole when it is back"))
             case (.pause, false), (.resume, true), (.switchover, _): break
             }
         }

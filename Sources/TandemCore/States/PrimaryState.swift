@@ -5,7 +5,8 @@ extension Node {
         if case .promoting(let promoting) = state, case .failover(let id, _) = promoting.reason {
             order(.answer(id, .done("\(policy.node) is primary, alone, in term \(ledger?.term ?? Term(0))")))
         }
-        let holder = (ledger?.bond == .paired || ledger?.paused?.standby != nil) && held.standby == .none ? policy.peer : policy.node
+        let holder =
+            (ledger?.bond == .paired || ledger?.paused?.standby != nil) && held.standby == .none ? policy.peer : policy.node
         enter(
             .primary(
                 Primary(
@@ -29,7 +30,10 @@ extension Node {
     mutating func decide(_ primary: Primary, at now: Instant) {
         guard let postgres else { return }
         guard mayWrite(at: now) else {
-            notice(.error, "nobody has promised for \(ledger?.lease.text ?? "") not to support another primary: this node stops accepting writes")
+            notice(
+                .error,
+                "nobody has promised for \(ledger?.lease.text ?? "") not to support another primary: this node stops accepting writes"
+            )
             return enter(.waiting(Waiting(since: now)), because: .leaseEnded)
         }
         if haltIfCopyIsAnother(at: now) { return }
@@ -83,7 +87,9 @@ extension Node {
             return beginHandover(isHung ? .hang : .crash, at: now)
         }
         let mustConfirm = newest?.bond == .paired && (policy.mode == .synchronous || lends)
-        notice(.warning, "PostgreSQL \(isHung ? "answers nothing" : "has ended") here, and no standby can take over: it is started again")
+        notice(
+            .warning,
+            "PostgreSQL \(isHung ? "answers nothing" : "has ended") here, and no standby can take over: it is started again")
         if mustConfirm {
             // Its recovery may bring commits to light that the standby never got: nobody reads them before it has them (5.3).
             if isHung { order(.stop(.immediate, nextOperation())) }

@@ -53,7 +53,9 @@ extension Node {
 
     /// 3.2: the guard is armed before a ledger `paired` is written by which this node is primary.
     private mutating func armed(_ promoting: Promoting, _ handover: Ledger) {
-        guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired || !handover.arbiter.lends else { return }
+        guard guardian.isArmed && guardian.operation == nil || flaw == .guardArmedAfterPaired || !handover.arbiter.lends else {
+            return
+        }
         var next = promoting
         let isNewer = newest.map { handover.isNewer(than: $0) } ?? true
         // Something newer came in its place: the ladder is looked at from the top.
@@ -145,7 +147,8 @@ extension Node {
         case (.confirming(operation), _):
             becomePrimary(because: .promoted, at: now)
         // An outcome that nobody waits for any more.
-        case (.starting, _), (.receiving, _), (.arming, _), (.writing, _), (.promoting, _), (.confirming, _), (.retrying, _): break
+        case (.starting, _), (.receiving, _), (.arming, _), (.writing, _), (.promoting, _), (.confirming, _), (.retrying, _):
+            break
         }
     }
 

@@ -10,7 +10,8 @@ extension Node {
         keepInstanceRecovering(at: now)
         takeGrantUp(at: now)
         guard case .standby = state else { return }
-        if let request, request.kind == .switchover, request.ask == nil, peer.report?.role == .primary || peer.report?.role == .primaryStandby, role == .standby,
+        if let request, request.kind == .switchover, request.ask == nil,
+            peer.report?.role == .primary || peer.report?.role == .primaryStandby, role == .standby,
             ledger?.primary == policy.peer
         {
             // This node gave the role away; the other one serves.
@@ -30,7 +31,8 @@ extension Node {
                 .promoting(Promoting(since: now, reason: .handover(handover), rung: .arming(handover))), because: .handoverTaken)
         }
         let operation = nextOperation()
-        enter(.promoting(Promoting(since: now, reason: .handover(handover), rung: .receiving(operation))), because: .handoverTaken)
+        enter(
+            .promoting(Promoting(since: now, reason: .handover(handover), rung: .receiving(operation))), because: .handoverTaken)
         order(.receiveWAL(upTo: end, operation))
     }
 }

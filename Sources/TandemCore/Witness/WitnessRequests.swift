@@ -56,7 +56,8 @@ extension Witness {
     }
 
     /// By a `sole` primary (that has taken its next term first), or by both nodes with equal ledgers, each naming this session (3.3).
-    private mutating func establish(_ ledger: Ledger, _ request: WitnessRequest, _ sender: SessionID, at now: Moment) -> [Effect] {
+    private mutating func establish(_ ledger: Ledger, _ request: WitnessRequest, _ sender: SessionID, at now: Moment) -> [Effect]
+    {
         let reading = WitnessAnswer(number: request.number, generation: generation, record: nil)
         let silent: [Effect] = [.answer(reading, to: request.node, .init(sender: session, receiver: sender))]
         switch ledger.bond {

@@ -32,6 +32,8 @@ struct SimulateCommand: ParsableCommand {
     var coverage = false
     @Flag(name: .long, help: "Put each known mistake back, and tell how many seeds it takes to be caught.")
     var mistakes = false
+    @Flag(name: .long, help: "With --mistakes: only those that few seeds are enough for.")
+    var early = false
     @Option(name: .long, help: "Put this known mistake back.")
     var mistake: String?
 
@@ -40,7 +42,8 @@ struct SimulateCommand: ParsableCommand {
             throw ValidationError("--seeds, --steps, --threads and --seconds want numbers above zero")
         }
         if let mistake, Flaw(rawValue: mistake) == nil {
-            throw ValidationError("no known mistake is called `\(mistake)`; there are: \(Flaw.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw ValidationError(
+                "no known mistake is called `\(mistake)`; there are: \(Flaw.allCases.map(\.rawValue).joined(separator: ", "))")
         }
     }
 
@@ -63,7 +66,8 @@ struct SimulateCommand: ParsableCommand {
 
     static func summary(_ campaign: Campaign, _ spent: Double) -> String {
         let hours = Double(campaign.simulated.milliseconds) / 3_600_000
-        return "\(campaign.seeds) seeds, \(campaign.steps) steps, \(Int(hours)) h simulated, \(campaign.coverage.acknowledged) commits acknowledged,"
+        return
+            "\(campaign.seeds) seeds, \(campaign.steps) steps, \(Int(hours)) h simulated, \(campaign.coverage.acknowledged) commits acknowledged,"
             + " the guard acted \(campaign.coverage.guardActs) times: no invariant broken."
             + " \(Int(spent)) s, \(Int(Double(campaign.steps) / spent)) steps/s"
     }
@@ -98,12 +102,15 @@ struct SimulateCommand: ParsableCommand {
     }
 
     private func hunt(_ crew: Crew) throws {
-        let caught = crew.hunt(from: from, seeds: seeds, steps: steps)
+        let flaws = early ? Flaw.allCases.filter { !Catch.late.contains($0) } : Flaw.allCases
+        let caught = crew.hunt(flaws, from: from, seeds: seeds, steps: steps)
         print("mistake put back                seeds until caught   broken rule")
         for row in caught {
             let name = row.flaw.rawValue + String(repeating: " ", count: max(1, 32 - row.flaw.rawValue.count))
             let count = row.seeds.map { String($0) } ?? "-"
-            print("\(name)\(String(repeating: " ", count: max(0, 18 - count.count)))\(count)   \(row.rule?.rawValue ?? "not caught")")
+            print(
+                "\(name)\(String(repeating: " ", count: max(0, 18 - count.count)))\(count)   \(row.rule?.rawValue ?? "not caught")"
+            )
         }
         let missed = caught.filter { $0.seeds == nil }.map(\.flaw.rawValue)
         guard missed.isEmpty else {
