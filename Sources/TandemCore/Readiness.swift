@@ -5,7 +5,9 @@ extension Node {
     public func failoverReadiness(at now: Instant) -> [RefusalNote] {
         switch state {
         case .standby:
-            return standbyRefusals(at: now).map(\.note)
+            // With `manual`, what a person's word would be refused for besides.
+            let doubts: [Refusal] = lends || notes.peerHeardIn == boot ? [] : [.notToldPairedSinceBoot]
+            return (standbyRefusals(at: now) + doubts).map(\.note)
         case .primary, .handingOver:
             guard let ledger else { return [Refusal.noLedger.note] }
             var reasons: [RefusalNote] = ledger.bond == .paired ? [] : [Refusal.notPaired(ledger).note]

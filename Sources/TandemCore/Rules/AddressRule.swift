@@ -131,8 +131,9 @@ extension Node {
     /// Only the agent was restarted: readers stay where they are until the primary's order is heard, or the data may be too old (5.4).
     private func isNotToldYet(since: Instant, at now: Instant) -> Bool {
         guard let ledger, ledger.bond == .paired || ledger.paused != nil, ledger.primary == policy.peer,
-            postgres?.isRecovering == true,
+            let postgres, postgres.isRecovering || isNotSeenYet(postgres, since: since, at: now),
             peer.heardAt == nil
+                || (peer.standbyAddressOrder ?? policy.node == policy.node && now - since <= policy.startPatience)
         else { return false }
         return now - since <= policy.maximumStaleness && recordLeavesItHere(ledger, at: now)
     }
@@ -169,6 +170,7 @@ extension Node {
         guard let ledger, ledger.bond == .paired || ledger.paused != nil else { return policy.node }
         if ledger.paused != nil, !standbyIsAwaited(at: now) { return policy.node }
         guard peer.isHeard(within: policy.silence, at: now), let report = peer.report else { return current }
+        if current == policy.peer, report.holdsStandbyAddress, !report.isLeaving, isNotKnownYet(report) { return current }
         guard report.postgres.isRecovering, !report.isLeaving,
             ledger.paused != nil || report.postgres.copy?.copy == ledger.standbyCopy
         else {
@@ -180,6 +182,12 @@ extension Node {
         guard let replayed = report.postgres.replayed, let flushed = postgres?.flushed else { return policy.node }
         let near = replayed.behind(flushed) <= policy.returnLimit.bytes && age <= policy.returnLimit.age
         return near ? policy.peer : policy.node
+    }
+
+    /// The first reports of an agent that was restarted: it gives the address up itself if it does not come to know.
+    private func isNotKnownYet(_ report: PeerReport) -> Bool {
+        if case .starting = report.postgres.condition { return true }
+        return report.postgres.isRecovering && report.dataAge == nil
     }
 
     /// A paused pair leaves the address where it is until the standby has been away for long (4.7).

@@ -13,7 +13,7 @@ extension Node {
         if report.isLeaving { refusals.append(.peerLeaving) }
         if !peer.agrees(with: ledger) { refusals.append(.busy("the standby has not taken the ledger \(ledger) yet")) }
         if !report.postgres.isRecovering { refusals.append(.postgresNotReady("the standby's PostgreSQL does not recover")) }
-        if report.postgres.copy?.copy != ledger.standbyCopy {
+        if ledger.bond == .paired, report.postgres.copy?.copy != ledger.standbyCopy {
             refusals.append(.otherCopy(ledger: ledger.standbyCopy, here: report.postgres.copy?.copy))
         }
         if case .differs(let keys, let since) = configuration, now - since > policy.configurationPatience {
