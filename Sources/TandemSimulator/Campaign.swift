@@ -39,7 +39,9 @@ package struct Catch: Sendable {
     package var text: String?
 
     /// Those that take more than some hundred seeds: several things must come together in one order.
-    package static let late: Set<Flaw> = [.grantUsedLate, .arbiterChangedInSameTerm, .soleFromBeforeTheLoss, .claimWhilePromised]
+    package static let late: Set<Flaw> = [
+        .grantUsedLate, .handoverEndForgotten, .arbiterChangedInSameTerm, .soleFromBeforeTheLoss, .claimWhilePromised,
+    ]
 
     /// Seeds from `from` on, until one breaks a rule. `goOn` says whether there is still time.
     package static func hunt(_ flaw: Flaw, from: UInt64, seeds: Int, limit: Int, goOn: () -> Bool = { true }) -> Catch {
