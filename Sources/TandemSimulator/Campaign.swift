@@ -40,7 +40,8 @@ package struct Catch: Sendable {
 
     /// Those that take more than some hundred seeds: several things must come together in one order.
     package static let late: Set<Flaw> = [
-        .grantUsedLate, .handoverEndForgotten, .arbiterChangedInSameTerm, .soleFromBeforeTheLoss, .claimWhilePromised,
+        .handoverEndForgotten, .arbiterChangedInSameTerm, .soleFromBeforeTheLoss, .claimWhilePromised, .promotedBeforeWAL,
+        .openedBeforeConfirmed, .witnessForgetsPromise, .leaseOnOneClock,
     ]
 
     /// Seeds from `from` on, until one breaks a rule. `goOn` says whether there is still time.
