@@ -46,6 +46,9 @@ struct CommandFailure: Error, CustomStringConvertible {
         } catch let failure as CommandFailure {
             Terminal.complain(failure.text)
             exit(failure.code)
+        } catch let code as ExitCode {
+            // What was found has been said.
+            exit(code.rawValue)
         } catch {
             switch Pgtandem.exitCode(for: error) {
             case .success:
