@@ -20,6 +20,7 @@ public struct Configuration: Hashable, Sendable {
     public var limits: Limits
     public var arbiter: Arbiter
     public var timing: Timing
+    public var watchdog: Watchdog
     public var tls: TLS
     public var log: Log
     /// Ledger, intent files, passfile, journal: mode 0700, owned by `postgresql.os_user`.
@@ -72,6 +73,8 @@ public struct Configuration: Hashable, Sendable {
         public var port: Int
         public var socketDirectory: String
         public var superuser: String
+        /// How long it may answer nothing before it counts as hung, and the standby takes over (`protocol.md` 8).
+        public var hangPatience: Duration
     }
 
     public struct Replication: Hashable, Sendable {
@@ -107,6 +110,20 @@ public struct Configuration: Hashable, Sendable {
 
     public struct Arbiter: Hashable, Sendable {
         public var kind: ArbiterKind
+        /// Where the witness answers. There with the arbiter `witness`; also with another one while the pair still goes by the witness that
+        /// its ledger names (`protocol.md` 4.7).
+        public var witness: Witness?
+
+        public struct Witness: Hashable, Sendable {
+            public var address: IPAddress
+            public var port: Int
+        }
+    }
+
+    /// The hardware watchdog that the guard holds (`protocol.md` 3.2).
+    public struct Watchdog: Hashable, Sendable {
+        /// nil: `none`.
+        public var device: String?
     }
 
     /// The pace of the agents' link, and the lease that an arbiter which lends one gives (`protocol.md` 3.1). The arbiter `manual` has

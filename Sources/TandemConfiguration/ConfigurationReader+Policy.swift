@@ -47,25 +47,47 @@ extension ConfigurationReader {
         return time
     }
 
-    private enum Offered: String, CaseIterable { case manual }
+    private enum Offered: String, CaseIterable { case witness, manual }
 
     func readArbiter() -> Configuration.Arbiter? {
         let why = "what decides when the two hosts cannot hear each other is a choice that nobody makes for you"
-        let section = root.requiredSection("arbiter", example: "{ kind: manual }", why: why)
-        let kind = section.required("kind", example: "manual", why: why) { text throws(ValueError) -> ArbiterKind in
-            // The core knows the witness; this version has neither a guard nor a link to one.
-            if ["witness", "etcd", "fencing"].contains(text) {
+        let section = root.requiredSection(
+            "arbiter", example: "{ kind: witness, witness: { address: 10.77.0.13 } }", why: why)
+        let kind = section.required("kind", example: "witness", why: why) { text throws(ValueError) -> ArbiterKind in
+            if ["etcd", "fencing"].contains(text) {
                 throw ValueError(
                     "this version does not have the arbiter `\(text)` yet",
-                    advice: "Write `manual`: a person who knows that the other host is off promotes this one with "
-                        + "`pgtandem failover --peer-is-down`.")
+                    advice:
+                        "Write `witness`: a small program on a third machine decides. Or `manual`: a person who knows that the other "
+                        + "host is off promotes this one with `pgtandem failover --peer-is-down`.")
             }
             let offered: Offered = try Section.word(text)
             switch offered {
+            case .witness: return .witness
             case .manual: return .manual
             }
         }
-        return kind.map { Configuration.Arbiter(kind: $0.value) }
+        guard section.values["witness"] != nil || kind?.value == .witness else {
+            return kind.map { Configuration.Arbiter(kind: $0.value) }
+        }
+        let place = section.requiredSection(
+            "witness", example: "{ address: 10.77.0.13 }", why: "where `pgtandem witness` runs: on neither of the two hosts")
+        let address = place.required("address", example: "10.77.0.13", AddressText.address)
+        let port = place.number("port", default: 7433, IntegerText.port)
+        guard let kind, let address, let port else { return nil }
+        return Configuration.Arbiter(
+            kind: kind.value, witness: Configuration.Arbiter.Witness(address: address.value, port: port))
+    }
+
+    /// Shorter ones meet a busy server, whose answers take a second now and then.
+    static func patience(_ text: String) throws(ValueError) -> Duration {
+        let time = try DurationText.parse(text)
+        guard time >= .seconds(2), time <= .seconds(3600) else {
+            throw ValueError(
+                "a patience of \(DurationText.text(time)) with a server that answers nothing is out of range",
+                advice: "Write 2s to 1h; usual is 10s.")
+        }
+        return time
     }
 
     /// A profile; or a heartbeat, and a lease if one likes.

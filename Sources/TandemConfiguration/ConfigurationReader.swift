@@ -25,6 +25,7 @@ struct ConfigurationReader {
         let limits = readLimits()
         let arbiter = readArbiter()
         let timing = readTiming()
+        let watchdog = root.section("watchdog").value("device", default: nil, NameText.pathOrNone)
         let tls = root.section("tls").value("directory", default: "/etc/pgtandem/tls", NameText.path)
         let log = readLog()
         let stateDirectory = root.value("state_directory", default: "/var/lib/pgtandem", NameText.path)
@@ -34,23 +35,31 @@ struct ConfigurationReader {
 
         let rules = Rules(reader: reader)
         rules.check(node: node, isOneOf: nodes)
-        rules.checkAddresses(nodes: nodes ?? [], virtual: virtualAddresses, gateway: placedGateway(gateway ?? nil))
+        rules.checkAddresses(
+            nodes: nodes ?? [], virtual: virtualAddresses,
+            others: [placedGateway(gateway ?? nil), placedWitness(arbiter?.witness)].compactMap(\.self))
         rules.checkPorts(agent: agentPort, postgresql: postgresql?.port)
         rules.check(replication: replication, superuser: postgresql?.superuser)
 
         guard let cluster, let nodes, let node, let agentPort, let virtualAddresses, let gateway, let postgresql, let replication,
-            let limits, let arbiter, let timing, let tls, let log, let stateDirectory, let controlSocket
+            let limits, let arbiter, let timing, let watchdog, let tls, let log, let stateDirectory, let controlSocket
         else { return nil }
         return Configuration(
             cluster: cluster.value, node: NodeName(node.value), nodes: nodes.map(\.node), agentPort: agentPort,
             virtualAddresses: virtualAddresses.value, gateway: gateway, postgresql: postgresql, replication: replication,
-            limits: limits, arbiter: arbiter, timing: timing, tls: Configuration.TLS(directory: tls), log: log,
+            limits: limits, arbiter: arbiter, timing: timing,
+            watchdog: Configuration.Watchdog(device: watchdog), tls: Configuration.TLS(directory: tls), log: log,
             stateDirectory: stateDirectory, controlSocket: controlSocket, file: reader.document.file, warnings: [],
             origins: reader.origins)
     }
 
     private func placedGateway(_ gateway: IPAddress?) -> Placed<IPAddress>? {
         gateway.map { Placed(value: $0, key: "gateway", position: root.values["gateway"]?.value.position) }
+    }
+
+    private func placedWitness(_ witness: Configuration.Arbiter.Witness?) -> Placed<IPAddress>? {
+        let position = root.section("arbiter").section("witness").values["address"]?.value.position
+        return witness.map { Placed(value: $0.address, key: "arbiter.witness.address", position: position) }
     }
 
     // MARK: Nodes and addresses
@@ -147,13 +156,13 @@ struct ConfigurationReader {
             try NameText.socket(text, adding: "/.s.PGSQL.\(port ?? 5432)")
         }
         let superuser = section.value("superuser", default: "postgres", NameText.role)
-        guard let directory, let bin, let config, let hba, let osUser, let database, let port, let socket, let superuser else {
-            return nil
-        }
+        let hang = section.value("hang_patience", default: .seconds(10), Self.patience)
+        guard let directory, let bin, let config, let hba, let osUser, let database, let port, let socket, let superuser, let hang
+        else { return nil }
         return Configuration.PostgreSQL(
             binDirectory: bin, dataDirectory: directory.value, configFile: config, hbaFile: hba, osUser: osUser,
             database: database,
-            port: port, socketDirectory: socket, superuser: superuser)
+            port: port, socketDirectory: socket, superuser: superuser, hangPatience: hang)
     }
 
     private func readReplication() -> Configuration.Replication? {

@@ -33,14 +33,20 @@ extension Configuration {
         add("postgresql.port", String(postgresql.port))
         add("postgresql.socket_directory", postgresql.socketDirectory)
         add("postgresql.superuser", postgresql.superuser)
+        add("postgresql.hang_patience", DurationText.text(postgresql.hangPatience))
         add("replication.mode", replication.mode.rawValue)
         add("replication.user", replication.user)
         add("replication.password_file", replication.passwordFile)
         for (key, value) in limitValues { add(key, value) }
         add("arbiter.kind", arbiter.kind.rawValue)
+        if let witness = arbiter.witness {
+            add("arbiter.witness.address", witness.address.description)
+            add("arbiter.witness.port", String(witness.port))
+        }
         if let profile = timing.profile { add("timing.profile", profile.rawValue) }
         add("timing.heartbeat", DurationText.text(timing.heartbeat))
         add("timing.lease", DurationText.text(timing.lease))
+        add("watchdog.device", watchdog.device ?? "none")
         add("tls.directory", tls.directory)
         add("log.format", log.format.rawValue)
         add("log.level", log.level.rawValue)
@@ -77,6 +83,7 @@ extension Configuration {
             "timing.heartbeat": DurationText.text(timing.heartbeat),
             "timing.lease": DurationText.text(timing.lease),
         ]
+        if let witness = arbiter.witness { values["arbiter.witness"] = "\(witness.address) port \(witness.port)" }
         for node in nodes { values["nodes.\(node.name).addresses"] = Self.list(node.addresses) }
         for (key, value) in limitValues { values[key] = value }
         return values

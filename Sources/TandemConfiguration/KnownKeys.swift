@@ -4,20 +4,22 @@ enum KnownKeys {
     static let sections: [String: [String]] = [
         "": [
             "cluster", "node", "nodes", "agent_port", "virtual_addresses", "gateway", "postgresql", "replication", "limits",
-            "arbiter", "timing", "tls", "log", "state_directory", "control_socket",
+            "arbiter", "timing", "watchdog", "tls", "log", "state_directory", "control_socket",
         ],
         "nodes.*": ["addresses"],
         "virtual_addresses": ["interface", "primary", "standby"],
         "postgresql": [
             "bin_directory", "data_directory", "config_file", "hba_file", "os_user", "database", "port", "socket_directory",
-            "superuser",
+            "superuser", "hang_patience",
         ],
         "replication": ["mode", "user", "password_file"],
         "limits": ["promote", "handover", "max_staleness", "return_standby_address"],
         "limits.promote": ["bytes", "age"],
         "limits.handover": ["bytes"],
         "limits.return_standby_address": ["bytes", "age"],
-        "arbiter": ["kind"],
+        "arbiter": ["kind", "witness"],
+        "arbiter.witness": ["address", "port"],
+        "watchdog": ["device"],
         "timing": ["profile", "heartbeat", "lease"],
         "tls": ["directory"],
         "log": ["format", "level"],
@@ -25,8 +27,8 @@ enum KnownKeys {
 
     /// Keys of later versions, by section. They are refused: a setting that nothing acts on would be a promise nobody keeps.
     static let later: [String: [String]] = [
-        "": ["watchdog", "preferred_primary", "failback", "rejoin", "archive", "http", "hooks"],
-        "arbiter": ["witness", "etcd", "fencing"],
+        "": ["preferred_primary", "failback", "rejoin", "archive", "http", "hooks"],
+        "arbiter": ["etcd", "fencing"],
     ]
 
     static func isLater(_ key: String, in section: String) -> Bool { later[section]?.contains(key) ?? false }

@@ -78,6 +78,9 @@ enum NameText {
         return path
     }
 
+    /// nil for `none`.
+    static func pathOrNone(_ text: String) throws(ValueError) -> String? { text == "none" ? nil : try path(text) }
+
     /// The path of a Unix socket: the kernel keeps 107 bytes of it (unix(7)); `name` is what will be added.
     static func socket(_ text: String, adding name: String = "") throws(ValueError) -> String {
         let path = try path(text)

@@ -13,11 +13,11 @@ struct Rules {
 
     /// No address twice: two owners of one address is the accident that this program exists to prevent.
     func checkAddresses(
-        nodes: [ConfigurationReader.PlacedNode], virtual: ConfigurationReader.PlacedVirtualAddresses?, gateway: Placed<IPAddress>?
+        nodes: [ConfigurationReader.PlacedNode], virtual: ConfigurationReader.PlacedVirtualAddresses?, others: [Placed<IPAddress>]
     ) {
         let virtual = (virtual?.places ?? []).map { Placed(value: $0.value.address, key: $0.key, position: $0.position) }
         var owners: [IPAddress: Placed<IPAddress>] = [:]
-        for use in nodes.flatMap(\.addresses) + virtual + (gateway.map { [$0] } ?? []) {
+        for use in nodes.flatMap(\.addresses) + virtual + others {
             if use.value.isLoopback {
                 reader.report(
                     "\(use.value) is a loopback address, which only this host itself reaches", at: use.position, key: use.key,
@@ -30,7 +30,9 @@ struct Rules {
             let place = owner.position.map { " in line \($0.line)" } ?? ""
             reader.report(
                 "\(use.value) is used already, by `\(owner.key)`\(place)", at: use.position, key: use.key,
-                advice: "Give each node, each role and the gateway an address of its own.")
+                advice: use.key == "arbiter.witness.address"
+                    ? "Run the witness on a third machine: on one of the two hosts it would be gone together with it."
+                    : "Give each node, each role and the gateway an address of its own.")
         }
         guard nodes.count == 2 else { return }
         checkPaths(nodes[0], nodes[1])

@@ -62,33 +62,42 @@ struct Mistake: CustomTestStringConvertible, Sendable {
     ]
 
     static let later: [Mistake] = [
-        .adding("watchdog: { device: none }", "watchdog", column: 1, says: ["known, but not in this version", "Remove it"]),
-        .adding("preferred_primary: none", "preferred_primary", says: ["known, but not in this version"]),
+        .adding(
+            "preferred_primary: none", "preferred_primary", column: 1, says: ["known, but not in this version", "Remove it"]),
         .adding("failback: { window: always }", "failback", says: ["known, but not in this version"]),
         .adding("rejoin: { window: always }", "rejoin", says: ["known, but not in this version"]),
         .adding("archive: { keep: 7d }", "archive", says: ["known, but not in this version"]),
         .adding("http: { listen: \"0.0.0.0:8008\" }", "http", says: ["known, but not in this version"]),
         .adding("hooks: { on_alarm: none }", "hooks", says: ["known, but not in this version"]),
         .adding("watchdgo: x", "watchdgo", says: ["Did you mean `watchdog`?"]),
-        .replacing(
-            "{ kind: manual }", by: "{ kind: manual, witness: {} }", "arbiter.witness", line: 10, says: ["not in this version"]),
         .replacing("{ kind: manual }", by: "{ kind: manual, fencing: {} }", "arbiter.fencing", says: ["not in this version"]),
         .replacing(
-            "kind: manual", by: "kind: witness", "arbiter.kind", line: 10, column: 18,
-            says: ["`witness` yet", "`manual`", "--peer-is-down"]),
-        .replacing("kind: manual", by: "kind: etcd", "arbiter.kind", says: ["does not have the arbiter `etcd`"]),
+            "kind: manual", by: "kind: etcd", "arbiter.kind", line: 10, column: 18,
+            says: ["does not have the arbiter `etcd`", "`witness`", "`manual`", "--peer-is-down"]),
         .replacing("kind: manual", by: "kind: fencing", "arbiter.kind", says: ["does not have the arbiter `fencing`"]),
         .replacing("kind: manual", by: "kind: manuel", "arbiter.kind", says: ["Did you mean `manual`?"]),
     ]
 
     static let missing: [Mistake] = [
+        .replacing(
+            "{ kind: manual }", by: "{ kind: witness, witness: { address: 10.77.0.12 } }", "arbiter.witness.address", line: 10,
+            says: ["10.77.0.12 is used already, by `nodes.b.addresses`", "third machine"]),
+        .replacing(
+            "  data_directory:", by: "  hang_patience: 1s\n  data_directory:", "postgresql.hang_patience", line: 12,
+            says: ["a patience of 1s", "2s to 1h"]),
         .replacing("cluster: orders\n", by: "", "cluster", says: ["is missing", "Add the line `cluster: orders`"]),
         .replacing("node: a\n", by: "", "node", says: ["is missing", "`node: a`"]),
         .replacing(
             "arbiter: { kind: manual }\n", by: "", "arbiter",
-            says: ["is missing", "nobody makes for you", "arbiter: { kind: manual }"]),
+            says: ["is missing", "nobody makes for you", "arbiter: { kind: witness, witness: { address: 10.77.0.13 } }"]),
         .replacing(
-            "{ kind: manual }", by: "{}", "arbiter.kind", line: 10, says: ["is missing", "nobody makes for you", "kind: manual"]),
+            "{ kind: manual }", by: "{}", "arbiter.kind", line: 10, says: ["is missing", "nobody makes for you", "kind: witness"]),
+        .replacing(
+            "kind: manual", by: "kind: witness", "arbiter.witness", line: 10,
+            says: ["is missing", "on neither of the two hosts", "witness: { address: 10.77.0.13 }"]),
+        .replacing(
+            "{ kind: manual }", by: "{ kind: witness, witness: {} }", "arbiter.witness.address", line: 10,
+            says: ["is missing", "address: 10.77.0.13"]),
         .replacing(
             "postgresql:\n  data_directory: /var/lib/postgresql/15/main\n", by: "", "postgresql.data_directory",
             says: ["is missing", "Add the section `postgresql:`", "data_directory: /var/lib"]),

@@ -49,9 +49,35 @@ import Testing
         let absent = values.filter { $0.origin == .byDefault }.map(\.key)
         #expect(
             absent == ["timing.heartbeat", "timing.lease"], "both come with the profile; all else stands in the example")
-        let minimal = try Fixture.parse(Fixture.minimal).effectiveValues()
+        let minimal = try Fixture.parse(
+            Fixture.replacing("{ kind: manual }", "{ kind: witness, witness: { address: 10.77.0.13 } }")
+        ).effectiveValues()
         let other = zip(values, minimal).filter { $0.value != $1.value }.map(\.0.key)
         #expect(other == ["postgresql.config_file", "postgresql.hba_file"], "Debian's places, said so in the example")
+    }
+
+    @Test func theWitnessIsReadAndMustBeTheSameOnBothHosts() throws {
+        let text = Fixture.replacing("{ kind: manual }", "{ kind: witness, witness: { address: 10.77.0.13, port: 7500 } }")
+        let configuration = try Fixture.parse(text)
+        #expect(configuration.arbiter.kind == .witness)
+        #expect(configuration.arbiter.witness?.address.description == "10.77.0.13")
+        #expect(configuration.arbiter.witness?.port == 7500)
+        let other = try Fixture.parse(text.replacing("port: 7500", with: "port: 7501"))
+        let differing = Configuration.differingKeys(configuration.clusterWideValues(), other.clusterWideValues())
+        #expect(differing == ["arbiter.witness"])
+        #expect(configuration.clusterWideDigest() != other.clusterWideDigest())
+    }
+
+    @Test func aWitnessMayStandBesideManualWhileThePairGoesOver() throws {
+        let text = Fixture.replacing("{ kind: manual }", "{ kind: manual, witness: { address: 10.77.0.13 } }")
+        let arbiter = try Fixture.parse(text).arbiter
+        #expect(arbiter.kind == .manual)
+        #expect(arbiter.witness?.port == 7433)
+    }
+
+    @Test func theWatchdogIsNoneOrADevice() throws {
+        #expect(try Fixture.parse(Fixture.minimal).watchdog.device == nil)
+        #expect(try Fixture.parse(Fixture.minimal + "watchdog: { device: /dev/watchdog }\n").watchdog.device == "/dev/watchdog")
     }
 
     @Test func nodesAreTheSameOnBothHostsWhateverTheirOrder() throws {

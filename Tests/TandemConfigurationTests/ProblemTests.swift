@@ -16,7 +16,7 @@ import Testing
               primary: 10.77.0.100
               standby: [10.77.0.300]
               interface: [eth0]
-            arbiter: { kind: witness }
+            arbiter: { kind: etcd }
             limits: { max_staleness: 1m, promote: { bytes: 16Mb } }
             watchdog: none
             """

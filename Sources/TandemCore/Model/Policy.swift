@@ -21,6 +21,8 @@ public struct Policy: Hashable, Sendable, Codable {
     public var recoveryPatience: Duration
     /// Configurations that differ for longer than this stop every promotion: time to reload both hosts.
     public var configurationPatience: Duration
+    /// How long PostgreSQL may answer nothing before it counts as hung (section 8).
+    public var hangPatience: Duration
 
     public enum ReplicationMode: String, Hashable, Sendable, Codable { case synchronous, asynchronous }
 
@@ -38,7 +40,7 @@ public struct Policy: Hashable, Sendable, Codable {
         timing: Timing = .standard, promoteLimit: LagLimit = LagLimit(bytes: 16 << 20, age: .seconds(60)),
         handoverBytes: UInt64 = 16 << 20, maximumStaleness: Duration = .seconds(30),
         returnLimit: LagLimit = LagLimit(bytes: 4 << 20, age: .seconds(5)), recoveryPatience: Duration = .seconds(60),
-        configurationPatience: Duration = .seconds(600)
+        configurationPatience: Duration = .seconds(600), hangPatience: Duration = .seconds(10)
     ) {
         self.cluster = cluster
         self.node = node
@@ -52,6 +54,7 @@ public struct Policy: Hashable, Sendable, Codable {
         self.returnLimit = returnLimit
         self.recoveryPatience = recoveryPatience
         self.configurationPatience = configurationPatience
+        self.hangPatience = hangPatience
     }
 
     public var heartbeat: Duration { timing.heartbeat }
@@ -74,8 +77,6 @@ public struct Policy: Hashable, Sendable, Codable {
     public var agentPatience: Duration { .seconds(30) }
     /// Between two attempts at something that failed.
     public var retry: Duration { .seconds(1) }
-    /// How long PostgreSQL may answer nothing before it counts as hung (section 8).
-    public var hangPatience: Duration { .seconds(10) }
     /// How long a handover may take while the lease is kept for it.
     public var handoverPatience: Duration { .seconds(10) }
     /// How long a standby that does not see its gateway waits before it claims all the same (4.3).
