@@ -86,13 +86,39 @@ public final class AddressTable: Sendable {
                 try delete(entry)
             }
         }
+        try put(wanted, index, lifetimeSeconds, "add \(wanted) to \(interface)")
+    }
+
+    /// Gives those of `wanted` that are there, with whatever prefix length, this time from now on. One that is not there stays away:
+    /// somebody removed it, or its time was over.
+    /// - Parameter lifetimeSeconds: nil: for good.
+    /// - Returns: those that have it now.
+    public func renew(_ wanted: [VirtualAddress], lifetimeSeconds: UInt32?) throws(SystemError) -> [VirtualAddress] {
+        guard let index = try facts()?.index else { return [] }
+        let before = try entries().filter { entry in entry.index == index && wanted.contains { $0.address == entry.address } }
+        for entry in before {
+            guard let address = VirtualAddress(entry.address, prefixLength: entry.prefixLength) else { continue }
+            try put(address, index, lifetimeSeconds, "renew \(address) on \(interface)")
+        }
+        // The kernel takes an order to replace an address that has just gone for one to add it (linux, inet_rtm_newaddr). The guard may
+        // have removed it between two calls of ours: then it was born anew, and goes again.
+        let after = try entries()
+        for entry in after where entry.index == index {
+            guard let old = before.first(where: { $0.address == entry.address && $0.prefixLength == entry.prefixLength }) else { continue }
+            if old.born != entry.born { try delete(entry) }
+        }
+        let kept = Set(after.filter { entry in before.contains { $0.address == entry.address && $0.born == entry.born } }.map(\.address))
+        return wanted.filter { kept.contains($0.address) }
+    }
+
+    /// REPLACE: an address that is there gets the lifetime given now.
+    private func put(
+        _ wanted: VirtualAddress, _ index: Int32, _ lifetimeSeconds: UInt32?, _ attempted: String
+    ) throws(SystemError) {
         let forever = UInt32.max
         let preferred = wanted.address.isV6 ? 0 : lifetimeSeconds ?? forever
         do throws(SystemError) {
-            // REPLACE: an address that is there gets the lifetime given now.
-            try socket.request(
-                "add \(wanted) to \(interface)", type: Int(RTM_NEWADDR), flags: NLM_F_CREATE | NLM_F_REPLACE
-            ) { message in
+            try socket.request(attempted, type: Int(RTM_NEWADDR), flags: NLM_F_CREATE | NLM_F_REPLACE) { message in
                 var fixed = ifaddrmsg()
                 fixed.ifa_family = UInt8(truncatingIfNeeded: wanted.address.family)
                 fixed.ifa_prefixlen = UInt8(truncatingIfNeeded: wanted.prefixLength)
@@ -131,6 +157,8 @@ public final class AddressTable: Sendable {
         var prefixLength: Int
         var index: Int32
         var flags: Int
+        /// When it was added, in hundredths of a second; a renewal does not change it.
+        var born: UInt32
 
         var isUnusable: Bool { flags & (Int(IFA_F_TENTATIVE) | Int(IFA_F_DADFAILED)) != 0 }
     }
@@ -165,10 +193,11 @@ public final class AddressTable: Sendable {
             // IFA_ADDRESS is the other end on a point-to-point interface.
             guard let bytes = attributes[Int(IFA_LOCAL)] ?? attributes[Int(IFA_ADDRESS)] else { return nil }
             guard let address = IPAddress(bytes: bytes) else { return nil }
+            let times = attributes[Int(IFA_CACHEINFO)]?.load(as: ifa_cacheinfo.self)
             let flags = attributes[Int(IFA_FLAGS)]?.load(as: UInt32.self) ?? UInt32(fixed.ifa_flags)
             return Entry(
                 address: address, prefixLength: Int(fixed.ifa_prefixlen), index: Int32(bitPattern: fixed.ifa_index),
-                flags: Int(flags))
+                flags: Int(flags), born: times?.cstamp ?? 0)
         }
     }
 

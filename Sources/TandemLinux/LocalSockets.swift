@@ -38,6 +38,13 @@ final class LocalSockets: Sendable {
         return (ended, refused)
     }
 
+    /// How many `end` would end.
+    func count(withLocal addresses: [IPAddress]) throws(SystemError) -> Int {
+        let sources = Set(addresses.map(\.bytes))
+        let all = try list(AF_INET) + list(AF_INET6)
+        return all.count { sources.contains(LocalSockets.source(of: $0)) }
+    }
+
     private static let destroy = 21  // SOCK_DESTROY (linux/sock_diag.h)
     private static let byFamily = 20  // SOCK_DIAG_BY_FAMILY
 

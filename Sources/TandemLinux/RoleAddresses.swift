@@ -65,6 +65,8 @@ public final class RoleAddresses: Sendable {
         /// Announces and listens while we hold them; nil: we do not.
         var keeper: AddressKeeper?
         var hadCarrier = true
+        /// What the last claim or renewal gave them.
+        var lifetime: Duration?
     }
 
     /// The interface need not exist yet; nothing is touched.
@@ -100,9 +102,13 @@ public final class RoleAddresses: Sendable {
     ///   - takeRegardless: with authority (the primary's address): an answer does not stop the taking. Nothing waits for
     ///     answers; they come as `.conflict` events. Without it (the standby's address) an answer within `probePatience`
     ///     means that nothing is taken.
+    ///   - lifetime: whole seconds, rounded up; the kernel removes them by itself when it is over and they were not renewed, even if all
+    ///     of ours is dead. Also for those that are there already. Nil: they stay.
     /// - Throws: when no address could be added, or, not regardless, when one could not; those added by this call are
     ///   removed again.
-    public func claim(probing: Bool, takeRegardless: Bool) throws(SystemError) -> ClaimReport {
+    public func claim(
+        probing: Bool, takeRegardless: Bool, lifetime: Duration? = nil
+    ) throws(SystemError) -> ClaimReport {
         try locked { state throws(SystemError) in
             var report = ClaimReport(taken: true)
             let wanted = addresses.map(\.address)
@@ -126,7 +132,9 @@ public final class RoleAddresses: Sendable {
                     try AddressKeeper(table: table, voice: voice, addresses: wanted, onEvent: onEvent)
                 }
             if probing, takeRegardless { report.silent = keeper.probe() }
-            let outcome = addMissing()
+            // Else one that is about to vanish would do so in spite of this.
+            _ = try table.renew(addresses, lifetimeSeconds: lifetime?.wholeSeconds)
+            let outcome = addMissing(lifetime)
             report.added = outcome.added
             report.failed = outcome.failed
             if let failure = outcome.failed.first?.value, !takeRegardless || outcome.failed.count == addresses.count {
@@ -138,6 +146,7 @@ public final class RoleAddresses: Sendable {
             state.keeper = keeper
             holding.store(true, ordering: .releasing)
             state.hadCarrier = true
+            state.lifetime = lifetime
             return report
         }
     }
@@ -179,7 +188,7 @@ public final class RoleAddresses: Sendable {
             let facts = try table.requireFacts("keep addresses")
             let linkCameBack = facts.hasCarrier && !state.hadCarrier
             state.hadCarrier = facts.hasCarrier
-            let outcome = addMissing()
+            let outcome = addMissing(state.lifetime)
             var repair = AddressRepair(added: outcome.added)
             if !repair.added.isEmpty || linkCameBack { repair.announced = keeper.announceNow() == nil }
             if repair.added.isEmpty, let failure = outcome.failed.first?.value { throw failure }
@@ -187,13 +196,26 @@ public final class RoleAddresses: Sendable {
         }
     }
 
-    private func addMissing() -> (added: [VirtualAddress], failed: [VirtualAddress: SystemError]) {
+    /// Those that the interface has get this lifetime from now on: leased ones again and again, and both ways when a lease begins to be
+    /// needed, or ends to be. None is added: what somebody removed, or what has vanished, stays away. It sends no announcement; the
+    /// kernel tells watchers of the interface that something was renewed.
+    /// - Parameter lifetime: whole seconds, rounded up; nil: they stay.
+    /// - Returns: those that have it now.
+    @discardableResult
+    public func renew(lifetime: Duration?) throws(SystemError) -> [VirtualAddress] {
+        try locked { state throws(SystemError) in
+            state.lifetime = lifetime
+            return try table.renew(addresses, lifetimeSeconds: lifetime?.wholeSeconds)
+        }
+    }
+
+    private func addMissing(_ lifetime: Duration?) -> (added: [VirtualAddress], failed: [VirtualAddress: SystemError]) {
         var added: [VirtualAddress] = []
         var failed: [VirtualAddress: SystemError] = [:]
         for address in addresses {
             do throws(SystemError) {
                 guard try table.held(of: [address]).isEmpty else { continue }
-                try table.add(address)
+                try table.add(address, lifetimeSeconds: lifetime?.wholeSeconds)
                 added.append(address)
             } catch {
                 failed[address] = error
@@ -231,5 +253,13 @@ public final class RoleAddresses: Sendable {
             }
         }
         return try outcome.get()
+    }
+}
+
+extension Duration {
+    /// As the kernel takes it: at least one, and less than for ever.
+    var wholeSeconds: UInt32 {
+        let (seconds, attoseconds) = components
+        return UInt32(clamping: min(Int64(UInt32.max) - 1, max(1, seconds + (attoseconds > 0 ? 1 : 0))))
     }
 }

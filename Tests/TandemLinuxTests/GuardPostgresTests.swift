@@ -1,0 +1,46 @@
+import Glibc
+import TandemSystem
+import Testing
+
+@testable import TandemLinux
+
+/// A real server under load, and its real clients.
+@Suite(.serialized, .enabled(if: GuardedHost.canRun && PostgresPrograms.found != nil, "needs root, PostgreSQL and the program beside the tests"))
+struct GuardPostgresTests {
+    @Test func aServerUnderLoadIsGoneBeforeTheLeaseEnds() throws {
+        let bin = try #require(PostgresPrograms.found)
+        let host = try GuardedHost()
+        func asPostgres(_ command: String) throws {
+            _ = try TwoHosts.run("/usr/sbin/runuser", ["-u", "postgres", "--", "/bin/sh", "-c", "cd /; " + command])
+        }
+        _ = try TwoHosts.run("/bin/chown", ["-R", "postgres", host.folder])
+        try host.takeAddresses()
+        try asPostgres("\(bin)/initdb -N -A trust -D '\(host.data)' >/dev/null")
+        let settings = "-c listen_addresses='*' -c unix_socket_directories='\(host.folder)' -c max_connections=200 -c shared_buffers=256MB"
+        let start = "\(bin)/pg_ctl -D '\(host.data)' -l '\(host.folder)/log' -o \"\(settings)\" -w start"
+        _ = try host.namespace.shell("runuser -u postgres -- /bin/sh -c 'cd /; \(start.replacing("'", with: "'\\''"))' >/dev/null")
+        try asPostgres("\(bin)/pgbench -h '\(host.folder)' -i -s 5 -q postgres >/dev/null 2>&1")
+        let load = "\(bin)/pgbench -h 192.0.2.7 -U postgres -c 100 -j 2 -T 60 postgres >/dev/null 2>&1 & echo"
+        _ = try host.namespace.shell("cd /; " + load)
+        let isBusy = soon(.seconds(20)) { host.instance().count > 100 }
+        #expect(isBusy)
+        let client = try host.client()
+        let until = GuardDeadline.after(.milliseconds(600))
+        try host.arm(client, until)
+        let isGone = SystemClock.wait(upTo: .seconds(5), step: .milliseconds(1)) { host.instance().isEmpty }
+        let gone = SystemClock.now()
+        #expect(isGone && gone <= until.boot, "late by \((gone - until.boot) / 1000) µs")
+        #expect(soon { client.status.lastAct?.duration != nil })
+        let act = try #require(client.status.lastAct)
+        print("guard: PostgreSQL with 100 clients: \(act), addresses after \(act.addressesGone ?? .zero)")
+        #expect(act.killed > 100 && act.survivors == 0 && act.removedAddresses == 2 && act.refusal == 0)
+        client.close()
+    }
+}
+
+/// The newest server that is installed.
+enum PostgresPrograms {
+    static let found: String? = {
+        (12...20).reversed().map { "/usr/lib/postgresql/\($0)/bin" }.first { access($0 + "/initdb", X_OK) == 0 }
+    }()
+}
