@@ -51,17 +51,20 @@ public final class Agent: Sendable {
         public var addresses: any AddressPort
         public var ledger: any LedgerPort
         public var link: any LinkPort
+        public var witness: any LinkPort
+        public var guardian: any GuardPort
         public var tail: TailTransfer
         public var journal: Journal
         public init(
             postgres: any PostgresPort, addresses: any AddressPort, ledger: any LedgerPort, link: any LinkPort,
-            tail: TailTransfer,
-            journal: Journal
+            witness: any LinkPort, guardian: any GuardPort, tail: TailTransfer, journal: Journal
         ) {
             self.postgres = postgres
             self.addresses = addresses
             self.ledger = ledger
             self.link = link
+            self.witness = witness
+            self.guardian = guardian
             self.tail = tail
             self.journal = journal
         }
@@ -71,15 +74,10 @@ public final class Agent: Sendable {
     public func run(_ start: Event.Start, _ parts: Parts) {
         let log = self.log
         let interpreter = Interpreter(
-            postgres: parts.postgres, addresses: parts.addresses, ledger: parts.ledger, link: parts.link, tail: parts.tail,
-            encode: { heartbeat, header in
-                do {
-                    return try JSON.encode(HeartbeatDocument(heartbeat, header))
-                } catch {
-                    log.error("a heartbeat could not be written", metadata: ["reason": "\(error)"])
-                    return []
-                }
-            },
+            postgres: parts.postgres, addresses: parts.addresses, ledger: parts.ledger, link: parts.link, witness: parts.witness,
+            guardian: parts.guardian, tail: parts.tail,
+            encode: { Self.written(HeartbeatDocument($0, $1), "a heartbeat", log) },
+            encodeRequest: { Self.written(WitnessRequestDocument($0, $1), "a request to the witness", log) },
             post: { [self] in post($0) },
             answer: { [self] in reply($0, $1) },
             exit: { [self] in finished.withLock { $0 = true } },
@@ -91,6 +89,7 @@ public final class Agent: Sendable {
             let now = Moment.now().boot
             if now >= nextTick {
                 feed(&node, .tick, interpreter, parts.journal)
+                parts.addresses.beat(AddressLifetimes(node, at: now))
                 // After a pause, one beat, not the missed ones.
                 nextTick = max(nextTick + policy.heartbeat, now + policy.heartbeat / 2)
             }
@@ -100,6 +99,15 @@ public final class Agent: Sendable {
         }
         interpreter.lanes.stop()
         parts.journal.close()
+    }
+
+    private static func written(_ document: some Encodable, _ what: String, _ log: Logger) -> [UInt8] {
+        do {
+            return try JSON.encode(document)
+        } catch {
+            log.error("\(what) could not be written", metadata: ["reason": "\(error)"])
+            return []
+        }
     }
 
     private func feed(_ node: inout Node, _ event: Event, _ interpreter: Interpreter, _ journal: Journal) {

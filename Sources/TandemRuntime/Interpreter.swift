@@ -2,6 +2,7 @@ import Glibc
 import Logging
 import TandemCore
 import TandemSystem
+import TandemWire
 
 /// Carries out effects: one case per effect, one call of a port. A decision here would belong in the core.
 struct Interpreter: Sendable {
@@ -9,8 +10,11 @@ struct Interpreter: Sendable {
     let addresses: any AddressPort
     let ledger: any LedgerPort
     let link: any LinkPort
+    let witness: any LinkPort
+    let guardian: any GuardPort
     let tail: TailTransfer
     let encode: @Sendable (Heartbeat, Heartbeat.Header) -> [UInt8]
+    let encodeRequest: @Sendable (WitnessRequest, Heartbeat.Header) -> [UInt8]
     let post: @Sendable (Event) -> Void
     let answer: @Sendable (RequestID, CommandAnswer) -> Void
     let exit: @Sendable () -> Void
@@ -23,25 +27,29 @@ struct Interpreter: Sendable {
         let control = Lane(name: "control")
         let settings = Lane(name: "settings")
         let confirm = Lane(name: "confirm")
+        let guardian = Lane(name: "guard")
         let primaryAddress = Lane(name: "primary-vip")
         let standbyAddress = Lane(name: "standby-vip")
 
         func stop() {
-            for lane in [ledger, control, settings, confirm, primaryAddress, standbyAddress] { lane.stop() }
+            for lane in [ledger, control, settings, confirm, guardian, primaryAddress, standbyAddress] { lane.stop() }
         }
     }
 
     func perform(_ effect: Effect) {
         switch effect {
         case .writeLedger(let new, let notes): write(new, notes)
-        case .send(let heartbeat, let header): link.send(2, encode(heartbeat, header))
-        case .askWitness(let request, _):
-            log.error(
-                "the witness was not asked: this version has no link to a witness. Set `arbiter: { kind: manual }` on both hosts",
-                metadata: ["request": "\(request.number)"])
-        case .armGuard(_, let id): post(.completed(id, .failed("could not arm the guard: \(Self.noGuard)")))
-        case .extendGuard: log.error("the guard's deadline was not moved: \(Self.noGuard)")
-        case .releaseGuard(let id): post(.completed(id, .failed("could not release the guard: \(Self.noGuard)")))
+        case .send(let heartbeat, let header): link.send(FrameKind.heartbeat, encode(heartbeat, header))
+        case .askWitness(let request, let header): witness.send(FrameKind.witnessRequest, encodeRequest(request, header))
+        case .armGuard(let until, let id):
+            run(on: lanes.guardian, id, "arm the guard") {
+                try guardian.arm(until: until); return .done
+            }
+        case .extendGuard(let until): guardian.extend(until: until)
+        case .releaseGuard(let id):
+            run(on: lanes.guardian, id, "release the guard") {
+                try guardian.release(); return .done
+            }
         case .start(let mode, let id):
             control(id, "start PostgreSQL") {
                 try postgres.start(mode); return .done
@@ -94,10 +102,6 @@ struct Interpreter: Sendable {
         case .exit: exit()
         }
     }
-
-    /// The configuration refuses every arbiter that needs one, so it is never ordered; and if it were, nothing may rely on it.
-    private static let noGuard =
-        "this version has no guard: nothing would end PostgreSQL here when the lease runs out. Set `arbiter: { kind: manual }` on both hosts"
 
     private func write(_ new: Ledger, _ notes: Notes) {
         lanes.ledger.submit {

@@ -50,6 +50,42 @@ public protocol AddressPort: Sendable {
     func claim(_ role: AddressRole, regardless: Bool) throws
     func release(_ role: AddressRole) throws
     func held() throws -> Event.Held
+    /// The beat of a loop that lives: while addresses are lent, the kernel takes them away by itself when it stops (section 9). Never
+    /// waits for another call.
+    func beat(_ lifetimes: AddressLifetimes)
+}
+
+/// How long the kernel keeps an address of ours without another beat; nil: until it is taken away.
+public struct AddressLifetimes: Hashable, Sendable {
+    /// nil: the next beat changes nothing. What is lent goes on for no longer than its lease.
+    public var primary: Lifetime?
+    public var standby: Lifetime?
+
+    public enum Lifetime: Hashable, Sendable {
+        case unlimited
+        case seconds(Int)
+    }
+
+    /// Whole seconds are all that the kernel knows: the next one above the lease, and one more for a beat that is late (7, 9).
+    public init(_ node: Node, at now: Instant) {
+        guard let lease = node.lentFor else {
+            primary = .unlimited
+            standby = .unlimited
+            return
+        }
+        let span = Lifetime.seconds(Int((lease.milliseconds + 999) / 1000) + 1)
+        primary = node.leaseLeft(at: now).map { $0 > .zero } ?? false ? span : nil
+        standby = span
+    }
+}
+
+/// The process that ends the instance and removes the addresses when the lease runs out (3.2).
+public protocol GuardPort: Sendable {
+    /// Returns when a guard that lives has seen it; nil: no deadline yet, or the one that it has already.
+    func arm(until: Moment?) throws
+    /// At once; deadlines only grow.
+    func extend(until: Moment)
+    func release() throws
 }
 
 /// The agents' link: best effort, all paths; what is lost is said again by the next heartbeat.

@@ -18,6 +18,8 @@ public struct StatusDocument: Codable, Sendable {
     public var peer: Peer
     public var arbiter: Arbiter
     public var lease_ms: Int64?
+    /// Where the arbiter lends: the process that ends the instance when the lease runs out.
+    public var `guard`: Guard?
     public var paused: Bool
     public var failover_ready: Readiness
     /// What makes the pair less than it could be now, in plain words.
@@ -61,6 +63,21 @@ public struct StatusDocument: Codable, Sendable {
             }
         }
     }
+    public struct Guard: Codable, Sendable {
+        public var alive: Bool
+        public var armed: Bool
+        public var realtime: Bool
+        public var memory_locked: Bool
+        /// How long its last act took until no process of the instance was left.
+        public var last_act_ms: Int64?
+        public init(alive: Bool, armed: Bool, realtime: Bool, memoryLocked: Bool, lastActMilliseconds: Int64?) {
+            self.alive = alive
+            self.armed = armed
+            self.realtime = realtime
+            memory_locked = memoryLocked
+            last_act_ms = lastActMilliseconds
+        }
+    }
     public struct Readiness: Codable, Sendable {
         public var ok: Bool
         public var reasons: [NoteDocument]?
@@ -70,7 +87,11 @@ public struct StatusDocument: Codable, Sendable {
         }
     }
 
-    public init(_ node: Node, at now: Instant, addresses: [AddressRole: [String]], version: String) {
+    /// - Parameter shell: what the agent itself knows of what is less safe than it could be.
+    public init(
+        _ node: Node, at now: Instant, addresses: [AddressRole: [String]], guardian: Guard? = nil, shell: [String] = [],
+        version: String
+    ) {
         let policy = node.policy
         let postgres = node.postgres
         let heard = node.peer.isHeard(within: policy.silence, at: now)
@@ -114,7 +135,8 @@ public struct StatusDocument: Codable, Sendable {
         lease_ms = node.leaseLeft(at: now)?.milliseconds
         paused = node.ledger?.paused != nil
         failover_ready = Readiness(node.failoverReadiness(at: now))
-        notes = node.remarks(at: now)
+        `guard` = guardian
+        notes = node.remarks(at: now) + shell
         self.version = version
     }
 }

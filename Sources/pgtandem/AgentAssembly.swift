@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import Synchronization
 import TandemConfiguration
 import TandemCore
 import TandemLinux
@@ -48,7 +49,9 @@ struct AgentAssembly {
         let agent = try Agent(policy: configuration.policy, log: log)
         let addresses = try AddressAdapter(configuration, log: log)
         let postgres = try PostgresAdapter(configuration, log: log) { agent.post(.postgres($0)) }
-        let link = LinkAdapter(log: log)
+        let link = LinkAdapter(to: "the other host", log: log)
+        let witness = LinkAdapter(to: "the witness", log: log)
+        let guardian = try GuardAdapter(configuration, log: log) { agent.post(.guardEnded) }
         let tail = try TailTransfer(postgres: postgres, link: link)
         let journal = try Journal(folder: configuration.stateDirectory + "/journal", program: Version.text, log: log)
         let configuration = self.configuration
@@ -57,6 +60,7 @@ struct AgentAssembly {
             peer: configuration.peer.name,
             log: log
         ) { theirs in Configuration.differingKeys(configuration.clusterWideValues(), theirs) }
+        let priority = Priority()
 
         let control = try ControlServer(path: configuration.controlSocket, agent: agent, log: log) {
             let view = agent.present
@@ -65,7 +69,8 @@ struct AgentAssembly {
                 addresses: [
                     .primary: configuration.virtualAddresses.primary.map(\.address.description),
                     .standby: configuration.virtualAddresses.standby.map(\.address.description),
-                ], version: Version.text)
+                ], guardian: guardian.status(view.node), shell: priority.notes(view.node) + guardian.notes(view.node),
+                version: Version.text)
         }
         let tellAddresses: @Sendable () -> Void = { [log] in
             do { agent.post(.addresses(try addresses.held())) } catch {
@@ -77,13 +82,31 @@ struct AgentAssembly {
         tellAddresses()
         try postgres.startWatching()
         try link.open(configuration, identity: identity, desk: desk)
+        if let place = configuration.arbiter.witness {
+            let desk = WitnessDesk(agent: agent, log: log) { [self] in
+                var own = hello(session, boot)
+                own.system_identifier = postgres.systemIdentifier
+                return own
+            }
+            try witness.open(toWitness: place, identity: identity, desk: desk)
+        }
+        let gateway = try GatewayAdapter(configuration, log: log) { agent.post(.gateway(isSeen: $0)) }
         try control.start()
         try waitForSignals(signals, agent)
 
+        // This thread sends the heartbeats from now on; threads and programs that it starts do not inherit the priority.
+        priority.take(log)
         agent.run(
-            .init(session: session, boot: boot, ledger: found?.ledger, notes: found?.notes ?? Notes(), guardUntil: nil),
-            .init(postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, tail: tail, journal: journal))
+            .init(
+                session: session, boot: boot, ledger: found?.ledger, notes: found?.notes ?? Notes(),
+                guardUntil: guardian.heldDeadline),
+            .init(
+                postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, witness: witness, guardian: guardian,
+                tail: tail, journal: journal))
         control.stop()
+        gateway?.stop()
+        guardian.close()
+        witness.close()
         link.close()
         postgres.stopWatching()
         log.info("agent ends")
@@ -114,6 +137,24 @@ struct AgentAssembly {
     }
 }
 
+/// Real-time priority and locked memory: heartbeats keep a lease, and a busy host must not hold them up (3.1). Without the right to them
+/// the agent runs, and says so.
+final class Priority: Sendable {
+    private let missing = Mutex<[String]>([])
+
+    /// On the thread that runs the core.
+    func take(_ log: Logger) {
+        let reasons = [RealTime.lockMemory(onFault: true), RealTime.raise()].compactMap(\.self)
+        missing.withLock { $0 = reasons }
+        for reason in reasons { log.info("less than real time", metadata: ["reason": "\(reason)"]) }
+    }
+
+    func notes(_ node: Node) -> [String] {
+        guard node.lentFor != nil || node.policy.arbiter.lends else { return [] }
+        return missing.withLock { $0 }.map { "heartbeats may be late on a busy host: \($0)" }
+    }
+}
+
 extension Configuration {
     /// The part of the configuration that decides.
     var policy: Policy {
@@ -122,6 +163,7 @@ extension Configuration {
             arbiter: arbiter.kind, timing: timing.durations,
             promoteLimit: .init(bytes: UInt64(limits.promote.bytes), age: limits.promote.age),
             handoverBytes: UInt64(limits.handoverBytes), maximumStaleness: limits.maxStaleness,
-            returnLimit: .init(bytes: UInt64(limits.returnStandbyAddress.bytes), age: limits.returnStandbyAddress.age))
+            returnLimit: .init(bytes: UInt64(limits.returnStandbyAddress.bytes), age: limits.returnStandbyAddress.age),
+            hangPatience: postgresql.hangPatience)
     }
 }

@@ -6,12 +6,14 @@ import TandemWire
 struct LineLog: LogHandler {
     let isJSON: Bool
     let node: String
+    let writer: LogWriter
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .info
 
-    init(isJSON: Bool, node: String) {
+    init(isJSON: Bool, node: String, writer: LogWriter) {
         self.isJSON = isJSON
         self.node = node
+        self.writer = writer
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -20,18 +22,24 @@ struct LineLog: LogHandler {
     }
 
     func log(event: LogEvent) {
+        write(event)
+        // The process may be about to end because of it.
+        if event.level == .critical { writer.flush(within: .milliseconds(200)) }
+    }
+
+    private func write(_ event: LogEvent) {
         let facts = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted { $0.key < $1.key }
         guard isJSON else {
             let text = facts.map { " \($0.key)=\(Self.quoted("\($0.value)"))" }.joined()
-            Terminal.write(2, "\(Self.time()) \(event.level.rawValue) \(node): \(event.message)\(text)\n")
+            writer.add("\(Self.time()) \(event.level.rawValue) \(node): \(event.message)\(text)\n")
             return
         }
         var fields = ["time": Self.time(), "level": event.level.rawValue, "node": node, "message": "\(event.message)"]
         for fact in facts { fields[fact.key] = "\(fact.value)" }
         do {
-            Terminal.write(2, String(decoding: try JSON.encode(fields), as: UTF8.self) + "\n")
+            writer.add(String(decoding: try JSON.encode(fields), as: UTF8.self) + "\n")
         } catch {
-            Terminal.write(2, "\(event.message)\n")
+            writer.add("\(event.message)\n")
         }
     }
 

@@ -14,7 +14,8 @@ struct Pgtandem: ParsableCommand {
         version: Version.text,
         subcommands: [
             StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, PauseCommand.self, ResumeCommand.self,
-            ReplayCommand.self, InitCommand.self, JoinCommand.self, RunCommand.self, ConfigCommand.self, TLSCommand.self,
+            ReplayCommand.self, InitCommand.self, JoinCommand.self, RunCommand.self, GuardCommand.self, ConfigCommand.self,
+            TLSCommand.self,
             DemoCommand.self,
             VersionCommand.self, ReplayCommand.self, SimulateCommand.self, LabInitCommand.self,
             LabClientCommand.self,

@@ -8,7 +8,7 @@ import Testing
 
 /// The real agent on a world that does what it is told: what it decides is in its journal, and is decided again.
 @Suite struct JournalAgentTests {
-    private struct World: PostgresPort, AddressPort, LedgerPort, LinkPort {
+    private struct World: PostgresPort, AddressPort, LedgerPort, LinkPort, GuardPort {
         func start(_ mode: Effect.StartMode) throws {}
         func stop(_ mode: Effect.StopMode) throws {}
         func promote() throws -> (timeline: Timeline, fork: LSN) { (4, LSN(0x300_0060)) }
@@ -27,6 +27,10 @@ import Testing
         func claim(_ role: AddressRole, regardless: Bool) throws {}
         func release(_ role: AddressRole) throws {}
         func held() throws -> Event.Held { .init(primary: .none, standby: .none) }
+        func beat(_ lifetimes: AddressLifetimes) {}
+        func arm(until: Moment?) throws {}
+        func extend(until: Moment) {}
+        func release() throws {}
         func write(_ ledger: Ledger, _ notes: Notes) throws {}
         func send(_ kind: UInt8, _ payload: [UInt8]) {}
     }
@@ -43,7 +47,9 @@ import Testing
             try OwnThread.start("agent") {
                 agent.run(
                     .init(session: SessionID(22), boot: BootID("boot"), ledger: JournalStory.paired),
-                    .init(postgres: world, addresses: world, ledger: world, link: world, tail: tail, journal: journal))
+                    .init(
+                        postgres: world, addresses: world, ledger: world, link: world, witness: world, guardian: world,
+                        tail: tail, journal: journal))
                 ended.ring()
             }
             #expect(SystemClock.wait(upTo: .seconds(10)) { agent.present.node.state.kind == .standby })

@@ -1,4 +1,5 @@
 import Logging
+import Synchronization
 import TandemConfiguration
 import TandemCore
 import TandemLinux
@@ -10,6 +11,25 @@ final class AddressAdapter: AddressPort {
     private let primary: RoleAddresses
     private let standby: RoleAddresses
     private let log: Logger
+    private let beats = Mutex(Beats())
+    private let beatLane = Lane(name: "address-beat")
+
+    /// The lifetimes of the last beat, and what the kernel was told of them.
+    private struct Beats {
+        var wanted: AddressLifetimes?
+        var told: [AddressRole: (lifetime: AddressLifetimes.Lifetime, at: Int64)] = [:]
+        var isQueued = false
+
+        func lifetime(_ role: AddressRole) -> AddressLifetimes.Lifetime? { role == .primary ? wanted?.primary : wanted?.standby }
+
+        /// A third of it is gone, or it is of another kind now. Not at each beat: whoever watches addresses would wake up each time.
+        func isDue(_ role: AddressRole, _ now: Int64) -> Bool {
+            guard let wanted = lifetime(role) else { return false }
+            guard let told = told[role], told.lifetime == wanted else { return true }
+            guard case .seconds(let seconds) = wanted else { return false }
+            return now - told.at >= Int64(seconds) * 1_000_000_000 / 3
+        }
+    }
 
     init(_ configuration: Configuration, log: Logger) throws {
         self.log = log
@@ -41,7 +61,9 @@ final class AddressAdapter: AddressPort {
     private subscript(role: AddressRole) -> RoleAddresses { role == .primary ? primary : standby }
 
     func claim(_ role: AddressRole, regardless: Bool) throws {
-        let report = try self[role].claim(probing: true, takeRegardless: regardless)
+        let lifetime = beats.withLock { $0.lifetime(role) }
+        let report = try self[role].claim(probing: true, takeRegardless: regardless, lifetime: lifetime.flatMap(Self.duration))
+        if let lifetime { beats.withLock { $0.told[role] = (lifetime, SystemClock.now()) } }
         guard report.taken else {
             let owners = report.owners.map { "\($0.key) at \($0.value)" }.sorted().joined(separator: ", ")
             throw CommandFailure.failed("another machine answers for it (\(owners)); it is asked again until it is silent")
@@ -67,6 +89,42 @@ final class AddressAdapter: AddressPort {
                     "role": "\(role.rawValue)", "addresses": "\(report.removed.map(\.description))",
                     "ended sessions": "\(report.endedSessions)",
                 ])
+        }
+    }
+
+    func beat(_ lifetimes: AddressLifetimes) {
+        let isDue = beats.withLock { beats in
+            beats.wanted = lifetimes
+            let now = SystemClock.now()
+            guard !beats.isQueued, [.primary, .standby].contains(where: { self[$0].isHeld && beats.isDue($0, now) }) else {
+                return false
+            }
+            beats.isQueued = true
+            return true
+        }
+        guard isDue else { return }
+        beatLane.submit { [self] in
+            beats.withLock { $0.isQueued = false }
+            for role in [AddressRole.primary, .standby] where self[role].isHeld { renew(role) }
+        }
+    }
+
+    private func renew(_ role: AddressRole) {
+        let now = SystemClock.now()
+        guard let lifetime = beats.withLock({ $0.isDue(role, now) ? $0.lifetime(role) : nil }) else { return }
+        do {
+            _ = try self[role].renew(lifetime: Self.duration(lifetime))
+            beats.withLock { $0.told[role] = (lifetime, now) }
+        } catch {
+            log.warning(
+                "the lifetime of an address could not be renewed", metadata: ["role": "\(role.rawValue)", "reason": "\(error)"])
+        }
+    }
+
+    private static func duration(_ lifetime: AddressLifetimes.Lifetime) -> Duration? {
+        switch lifetime {
+        case .unlimited: nil
+        case .seconds(let seconds): .seconds(seconds)
         }
     }
 

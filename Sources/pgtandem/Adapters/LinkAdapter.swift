@@ -5,12 +5,17 @@ import TandemNetwork
 import TandemRuntime
 import TandemSystem
 
-/// The agents' link. Made before the parts that it serves, so it is given them by `open`.
+/// The agents' link, or the one to the witness. Made before the parts that it serves, so it is given them by `open`.
 final class LinkAdapter: LinkPort {
     private let link = Mutex<PeerLink?>(nil)
     private let log: Logger
+    /// `the other host`, `the witness`.
+    private let other: String
 
-    init(log: Logger) { self.log = log }
+    init(to other: String, log: Logger) {
+        self.other = other
+        self.log = log
+    }
 
     /// What is sent while no path is up is lost; the next heartbeat says it again.
     func send(_ kind: UInt8, _ payload: [UInt8]) {
@@ -21,7 +26,7 @@ final class LinkAdapter: LinkPort {
         do {
             _ = try link.withLock { $0 }?.send(kind: kind, payload: payload, on: target)
         } catch {
-            log.warning("a message to the other host could not be sent", metadata: ["reason": "\(error)"])
+            log.warning("a message to \(other) could not be sent", metadata: ["reason": "\(error)"])
         }
     }
 
@@ -30,34 +35,49 @@ final class LinkAdapter: LinkPort {
             identity: identity, peer: configuration.peer.name.text,
             listen: configuration.thisNode.addresses.map(\.description), port: configuration.agentPort,
             peerAddresses: configuration.peer.addresses.map { LinkAddress(host: $0.description, port: configuration.agentPort) })
-        let log = self.log
         var callbacks = LinkCallbacks(
             helloPayload: { desk.hello() },
-            onHello: { _, payload in
-                switch desk.judge(payload) {
-                case .peer: .peer
-                case .client: .client
-                case .refuse(let reason): .refuse(reason)
-                }
-            },
+            onHello: { _, payload in Self.verdict(desk.judge(payload)) },
             onFrame: { [self] path, kind, payload in
                 desk.receive(kind, payload) { [self] kind, payload in
                     send(kind, payload, on: .path(path))
                 }
             })
-        callbacks.onPathUp = { path in
+        callbacks.onPathUp = { [log] path in
             log.info("path to the other host is up", metadata: ["path": "\(path)"])
             desk.pathUp(path.id)
         }
-        callbacks.onPathDown = { path, end in
+        callbacks.onPathDown = { [log] path, end in
             log.info("path to the other host is down", metadata: ["path": "\(path)", "reason": "\(end)"])
             desk.pathDown(path.id)
         }
+        try start(settings, callbacks)
+    }
+
+    func open(toWitness witness: Configuration.Arbiter.Witness, identity: TLSIdentity, desk: WitnessDesk) throws {
+        let place = LinkAddress(host: witness.address.description, port: witness.port)
+        let settings = LinkConfiguration(identity: identity, peer: TLSName.witness, listen: [], port: 0, peerAddresses: [place])
+        var callbacks = LinkCallbacks(
+            helloPayload: { desk.hello() }, onHello: { _, payload in Self.verdict(desk.judge(payload)) },
+            onFrame: { _, kind, payload in desk.receive(kind, payload) })
+        callbacks.onPathUp = { [log] path in log.info("the witness is connected", metadata: ["path": "\(path)"]) }
+        callbacks.onPathDown = { [log] path, end in
+            log.info("the connection to the witness ended", metadata: ["path": "\(path)", "reason": "\(end)"])
+        }
+        try start(settings, callbacks)
+    }
+
+    private func start(_ wanted: LinkConfiguration, _ told: LinkCallbacks) throws {
+        var settings = wanted
+        var callbacks = told
+        // Heartbeats keep a lease: a busy host must not hold them up (3.1).
+        settings.onLoopStart = { _ = RealTime.raise() }
+        let (log, other) = (self.log, self.other)
         callbacks.onRefused = { address, reason in
             log.warning("a connection was refused", metadata: ["address": "\(address)", "reason": "\(reason)"])
         }
         callbacks.onDialFailed = { address, reason in
-            log.debug("the other host cannot be reached", metadata: ["address": "\(address)", "reason": "\(reason)"])
+            log.debug("\(other) cannot be reached", metadata: ["address": "\(address)", "reason": "\(reason)"])
         }
         callbacks.onListener = { address, reason in
             if let reason { log.warning("cannot listen", metadata: ["address": "\(address)", "reason": "\(reason)"]) }
@@ -66,6 +86,14 @@ final class LinkAdapter: LinkPort {
         let peerLink = PeerLink(settings, callbacks: callbacks)
         link.withLock { $0 = peerLink }
         try peerLink.start()
+    }
+
+    private static func verdict(_ judgement: PeerDesk.Judgement) -> HelloVerdict {
+        switch judgement {
+        case .peer: .peer
+        case .client: .client
+        case .refuse(let reason): .refuse(reason)
+        }
     }
 
     func close() { link.withLock { $0 }?.stop() }

@@ -45,6 +45,9 @@ final class PostgresAdapter: PostgresPort {
         }
     }
 
+    /// nil: there was no data directory at any look so far.
+    var systemIdentifier: UInt64? { seen.systemIdentifier }
+
     func startWatching() throws { try watch.start() }
     func stopWatching() {
         watch.stop()
@@ -215,6 +218,7 @@ private final class SegmentSize: Sendable {
 /// The timeline that the instance was on when it last answered: its control file may be behind (section 9).
 private final class LastSeen: Sendable {
     private let last = Mutex<Timeline?>(nil)
+    private let identifier = Mutex<UInt64?>(nil)
     private let nextReady = Mutex<Int64>(0)
 
     /// True once a second.
@@ -228,7 +232,9 @@ private final class LastSeen: Sendable {
     }
 
     var timeline: Timeline? { last.withLock { $0 } }
+    var systemIdentifier: UInt64? { identifier.withLock { $0 } }
     func remember(_ observation: LocalPostgres) {
+        if let system = observation.systemIdentifier { identifier.withLock { $0 = system } }
         if observation.isRunning, let timeline = observation.timeline { last.withLock { $0 = timeline } }
     }
 }

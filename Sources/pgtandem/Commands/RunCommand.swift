@@ -27,7 +27,8 @@ struct RunCommand: ParsableCommand {
         for warning in configuration.warnings { Terminal.complain(warning.description) }
         // Before any thread exists: capabilities belong to threads.
         try AgentAccount.enter(configuration)
-        let log = LogSetup.make(configuration)
+        let (log, writer) = try LogSetup.make(configuration)
+        defer { writer.flush(within: .seconds(1)) }
         let problems = SecretFiles.check(configuration).filter { $0.severity == .error }
         guard problems.isEmpty else { throw CommandFailure.failed(problems.map(\.description).joined(separator: "\n")) }
         let lock = try AgentLock.take(configuration)
@@ -45,6 +46,8 @@ struct RunCommand: ParsableCommand {
 /// Folders, user and capabilities of the agent.
 enum AgentAccount {
     static let capabilities: [Capability] = [.netAdmin, .netRaw]
+    /// Wanted where leases are: without them the agent runs, and says what is less safe.
+    static let forLeases: [Capability] = [.sysNice, .ipcLock]
 
     static func enter(_ configuration: Configuration) throws {
         let user = configuration.postgresql.osUser
@@ -55,7 +58,7 @@ enum AgentAccount {
                 let socketFolder = configuration.controlSocket.split(separator: "/").dropLast().joined(separator: "/")
                 try Folder.makeIfAbsent("/" + socketFolder, owner: user, mode: 0o755)
             }
-            try Privileges.become(user: user, keeping: capabilities)
+            try Privileges.become(user: user, keeping: capabilities + forLeases)
         } catch let error as SystemError {
             throw CommandFailure.failed(
                 "the agent cannot run as \(user): \(error). Start it as root, or by its unit file, which runs it as \(user) with CAP_NET_ADMIN and CAP_NET_RAW."
@@ -100,10 +103,12 @@ enum AgentLock {
 }
 
 enum LogSetup {
-    static func make(_ configuration: Configuration) -> Logger {
+    /// After the change of user: it starts a thread.
+    static func make(_ configuration: Configuration) throws -> (log: Logger, writer: LogWriter) {
         let isJSON = configuration.log.format == .json
         let node = configuration.node.text
-        LoggingSystem.bootstrap { _ in LineLog(isJSON: isJSON, node: node) }
+        let writer = try LogWriter { Terminal.write(2, $0) }
+        LoggingSystem.bootstrap { _ in LineLog(isJSON: isJSON, node: node, writer: writer) }
         var log = Logger(label: "pgtandem")
         log.logLevel =
             switch configuration.log.level {
@@ -112,6 +117,6 @@ enum LogSetup {
             case .warning: .warning
             case .error: .error
             }
-        return log
+        return (log, writer)
     }
 }

@@ -1,0 +1,58 @@
+import Logging
+import TandemCore
+import TandemSystem
+import TandemWire
+
+/// Between the link to the witness and the core: frames in, events out. Runs on the link's thread, so it is quick.
+public final class WitnessDesk: Sendable {
+    private let agent: Agent
+    private let own: @Sendable () -> HelloDocument
+    private let log: Logger
+
+    /// - Parameter own: for each connection anew, as the system identifier may not be known yet at the first one.
+    public init(agent: Agent, log: Logger, own: @escaping @Sendable () -> HelloDocument) {
+        self.agent = agent
+        self.own = own
+        self.log = log
+    }
+
+    public func hello() -> [UInt8] {
+        do {
+            return try JSON.encode(own())
+        } catch {
+            log.error("the greeting could not be written", metadata: ["reason": "\(error)"])
+            return []
+        }
+    }
+
+    /// Its certificate is that of this cluster's witness; the hello says only which run of it answers.
+    public func judge(_ payload: [UInt8]) -> PeerDesk.Judgement {
+        let hello: HelloDocument
+        do {
+            hello = try JSON.decode(HelloDocument.self, from: payload)
+        } catch {
+            return .refuse("\(error)")
+        }
+        guard !Set(hello.versions).isDisjoint(with: HelloDocument.spoken) else {
+            return .refuse(
+                "it speaks versions \(hello.versions) of the link, this agent \(HelloDocument.spoken): upgrade the older one")
+        }
+        guard hello.cluster == own().cluster, hello.session != 0 else {
+            return .refuse("it answers for the cluster `\(hello.cluster)`, not for `\(own().cluster)`")
+        }
+        agent.post(.witnessHello(session: SessionID(hello.session)))
+        return .peer
+    }
+
+    public func receive(_ kind: UInt8, _ payload: [UInt8]) {
+        guard kind == FrameKind.witnessAnswer else {
+            return log.warning("a frame of an unknown kind was dropped", metadata: ["kind": "\(kind)", "from": "witness"])
+        }
+        do {
+            let (answer, header) = try JSON.decode(WitnessAnswerDocument.self, from: payload).answer()
+            agent.post(.witness(answer, header))
+        } catch {
+            log.warning("could not read an answer of the witness", metadata: ["reason": "\(error)"])
+        }
+    }
+}
