@@ -8,6 +8,11 @@ public enum FrameKind {
     public static let walData: UInt8 = 0x84
     public static let joinRequest: UInt8 = 5
     public static let joinAnswer: UInt8 = 0x86
+    /// Between a node and the witness.
+    public static let witnessRequest: UInt8 = 9
+    public static let witnessAnswer: UInt8 = 10
+    /// The witness's last words before it closes a connection whose hello it refused: a `NoteDocument`.
+    public static let witnessRefusal: UInt8 = 11
 }
 
 /// The first frame of each connection, both ways. It grants nothing (section 1).
@@ -23,12 +28,14 @@ public struct HelloDocument: Codable, Sendable {
     public var digest: String
     /// The cluster-wide configuration, so that a difference can be named.
     public var configuration: [String: String]
+    /// PostgreSQL's, by which the witness knows the pair; a node that has no data directory yet has none.
+    public var system_identifier: UInt64?
 
     public static let spoken = [1]
 
     public init(
         program: String, cluster: String, node: String, session: UInt64, boot: String, digest: String,
-        configuration: [String: String]
+        configuration: [String: String], systemIdentifier: UInt64? = nil
     ) {
         versions = Self.spoken
         self.program = program
@@ -38,6 +45,7 @@ public struct HelloDocument: Codable, Sendable {
         self.boot = boot
         self.digest = digest
         self.configuration = configuration
+        system_identifier = systemIdentifier
     }
 }
 
