@@ -40,6 +40,10 @@ public struct Frame: Sendable, Equatable {
 /// five bytes that tell it are there, before anything is kept for it.
 struct FrameReader {
     private var buffer = ByteBuffer()
+    /// Longest payload of any frame here, bytes; below the limits of the kinds where the reader serves strangers' memory.
+    private let longest: Int
+
+    init(longest: Int = Frame.bulkLimit) { self.longest = longest }
 
     mutating func append(_ bytes: ByteBuffer) {
         var bytes = bytes
@@ -56,7 +60,8 @@ struct FrameReader {
         guard length > 0 else { throw .emptyFrame }
         guard let kind = buffer.getInteger(at: buffer.readerIndex + 4, as: UInt8.self) else { return nil }
         let count = Int(length) - 1
-        guard count <= Frame.limit(of: kind) else { throw .frameTooLong(kind: kind, bytes: count, limit: Frame.limit(of: kind)) }
+        let limit = min(longest, Frame.limit(of: kind))
+        guard count <= limit else { throw .frameTooLong(kind: kind, bytes: count, limit: limit) }
         guard buffer.readableBytes >= Frame.size(ofPayload: count) else { return nil }
         buffer.moveReaderIndex(forwardBy: 5)
         let payload = buffer.readBytes(length: count) ?? []

@@ -14,6 +14,12 @@ protocol LinkConnectionOwner: AnyObject {
     func ended(_ connection: LinkConnection, _ end: LinkEnd)
     /// While true nothing more is read from the socket.
     func holdsReading(_ connection: LinkConnection) -> Bool
+    /// It sends more frames than it may; some were dropped.
+    func exceeded(_ connection: LinkConnection)
+}
+
+extension LinkConnectionOwner {
+    func exceeded(_ connection: LinkConnection) {}
 }
 
 /// One TLS connection: handshake, hello both ways, then frames, with a deadline on each step. The last handler of its pipeline; lives on
@@ -47,7 +53,10 @@ final class LinkConnection: ChannelDuplexHandler {
     private weak var owner: (any LinkConnectionOwner)?
     private let limits: LinkLimits
     private var context: ChannelHandlerContext?
-    private var reader = FrameReader()
+    private var reader: FrameReader
+    private var budget: FrameBudget?
+    /// Nothing is read until it fires.
+    private var pause: Scheduled<Void>?
     private var timers: [Scheduled<Void>] = []
     /// When the oldest frame was sent after which nothing came.
     private var unansweredSince: NIODeadline?
@@ -63,6 +72,8 @@ final class LinkConnection: ChannelDuplexHandler {
         self.judge = judge
         self.limits = limits
         self.owner = owner
+        reader = FrameReader(longest: limits.longestPayload)
+        budget = limits.framesPerSecond.map { FrameBudget(perSecond: $0) }
     }
 
     var channel: (any Channel)? { context?.channel }
@@ -127,8 +138,7 @@ final class LinkConnection: ChannelDuplexHandler {
     func end(_ reason: LinkEnd) {
         if case .over = state { return }
         state = .over
-        for timer in timers { timer.cancel() }
-        timers = []
+        stopTimers()
         hardClose.close()
         owner?.ended(self, reason)
         owner = nil
@@ -139,8 +149,7 @@ final class LinkConnection: ChannelDuplexHandler {
         if case .over = state { return }
         let channel = context?.channel
         state = .over
-        for timer in timers { timer.cancel() }
-        timers = []
+        stopTimers()
         owner?.ended(self, .stopped)
         owner = nil
         channel?.close(promise: nil)
@@ -169,9 +178,25 @@ final class LinkConnection: ChannelDuplexHandler {
         case .secured: try greet(frame)
         case .up:
             guard frame.kind != Frame.hello else { throw .secondHello }
+            guard isWithinBudget() else { return }
             guard frame.kind != Frame.keepAlive else { return }
             owner?.received(frame, on: self)
         }
+    }
+
+    /// Every frame counts, the link's own too: each costs the same work.
+    private func isWithinBudget() -> Bool {
+        guard var budget else { return true }
+        let isWithin = budget.take()
+        self.budget = budget
+        if !isWithin, pause == nil, let context {
+            pause = context.eventLoop.assumeIsolated().scheduleTask(in: FrameBudget.pause) { [self] in
+                pause = nil
+                resumeReading()
+            }
+            owner?.exceeded(self)
+        }
+        return isWithin
     }
 
     private func greet(_ frame: Frame) throws(LinkEnd) {
@@ -186,7 +211,7 @@ final class LinkConnection: ChannelDuplexHandler {
     }
 
     func read(context: ChannelHandlerContext) {
-        if case .up = state, owner?.holdsReading(self) == true {
+        if case .up = state, pause != nil || owner?.holdsReading(self) == true {
             heldRead = true
         } else {
             context.read()
@@ -220,6 +245,13 @@ final class LinkConnection: ChannelDuplexHandler {
     }
 
     // MARK: time
+
+    private func stopTimers() {
+        for timer in timers { timer.cancel() }
+        timers = []
+        pause?.cancel()
+        pause = nil
+    }
 
     private func after(_ delay: Duration, _ action: @escaping () -> Void) {
         guard let context else { return }

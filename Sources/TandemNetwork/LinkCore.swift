@@ -1,10 +1,11 @@
 import NIOCore
 
 /// Everything of a link that lives on its loop: listeners, diallers, connections.
-final class LinkCore: LinkConnectionOwner {
+final class LinkCore: LinkConnectionOwner, ListenerOwner {
     let loop: any EventLoop
     let callbacks: LinkCallbacks
     let limits: LinkLimits
+    let portOption = "`agent_port`"
     private let configuration: LinkConfiguration
     private let book: PathBook
     private var identity: TLSIdentity
@@ -38,7 +39,12 @@ final class LinkCore: LinkConnectionOwner {
         return opened
     }
 
-    func listenersChanged() { book.listening = stopping ? [] : listeners.compactMap(\.bound) }
+    func listens(_ address: LinkAddress, _ problem: String?) {
+        listenersChanged()
+        callbacks.onListener(address, problem)
+    }
+
+    private func listenersChanged() { book.listening = stopping ? [] : listeners.compactMap(\.bound) }
 
     /// Addresses that stay keep their connection.
     func dial(_ addresses: [LinkAddress]) {
@@ -164,7 +170,7 @@ final class LinkCore: LinkConnectionOwner {
 
 extension LinkEnd {
     /// Whether somebody was not let in, or broke the protocol; else a connection simply ended.
-    fileprivate func isRefusal(wasUp: Bool, dialled: Bool) -> Bool {
+    func isRefusal(wasUp: Bool, dialled: Bool) -> Bool {
         switch self {
         case .emptyFrame, .frameTooLong, .frameBeforeHello, .secondHello, .truncatedFrame: true
         case .helloRefused, .noHelloInTime, .noHandshakeInTime, .notTLS, .handshakeFailed, .certificateRefused, .crowdedOut: true

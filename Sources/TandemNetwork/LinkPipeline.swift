@@ -1,13 +1,22 @@
 import Glibc
 import NIOCore
 import NIOSSL
+import NIOTLS
 import TandemSystem
 import X509
 
 /// Judges the other side's certificate once per connection and keeps the verdict: TLS itself only learns yes or no.
 final class PeerJudge {
-    private let identity: TLSIdentity
-    private let nodes: [String: String]
+    private enum Accepted {
+        /// TLS names, and the nodes that they stand for.
+        case named([String: String])
+        /// Every node of the cluster but this one.
+        case anyNode
+    }
+
+    /// Nil until the other side has said which cluster it wants.
+    private(set) var identity: TLSIdentity?
+    private let accepted: Accepted
     /// The peer's node name. Nil until judged, so a handshake that somehow went past the judge is not taken for a good one.
     private(set) var node: String?
     private(set) var refusal: PeerCertificate.Refusal?
@@ -18,14 +27,30 @@ final class PeerJudge {
         self.identity = identity
         var hosts: [String: String] = [:]
         for node in nodes { hosts[try identity.host(of: node)] = node }
-        self.nodes = hosts
+        accepted = .named(hosts)
     }
+
+    /// For a server that serves several clusters: `take` says which one it is before anything is judged.
+    init() { accepted = .anyNode }
+
+    func take(_ identity: TLSIdentity) { self.identity = identity }
 
     func judge(_ presented: [NIOSSLCertificate]) -> NIOSSLVerificationResult {
         do throws(PeerCertificate.Refusal) {
             let certificate = try PeerCertificate.read(presented)
-            let name = try PeerCertificate.name(in: certificate, of: identity.authorities, among: nodes.keys.sorted())
-            node = nodes[name]
+            guard let identity else { throw .foreignAuthority }
+            let name: String
+            switch accepted {
+            case .named(let nodes):
+                name = try PeerCertificate.name(in: certificate, of: identity.authorities, among: nodes.keys.sorted())
+                node = nodes[name]
+            case .anyNode:
+                name = try PeerCertificate.name(in: certificate, of: identity.authorities)
+                guard let parts = TLSName.parts(of: name), parts.cluster == identity.cluster, parts.node != identity.node else {
+                    throw .foreignName(presented: name, expected: ["a node of the cluster \(identity.cluster)"])
+                }
+                node = parts.node
+            }
             warnings = PeerCertificate.warnings(about: certificate, called: "the certificate of \(name)")
             return .certificateVerified
         } catch {
@@ -44,6 +69,7 @@ final class PeerJudge {
     }
 
     private var ownHost: String? {
+        guard let identity else { return nil }
         do throws(TLSError) {
             return try identity.host(of: identity.node)
         } catch {
@@ -91,6 +117,33 @@ enum LinkPipeline {
         try pipeline.addHandler(connection)
     }
 
+    /// As the accepting side of several clusters: the TLS name that the other side asks for (nil: none) chooses the identity.
+    static func serve(
+        _ channel: any Channel, connection: LinkConnection, choose: @escaping (String?) -> EventLoopFuture<TLSIdentity>
+    ) throws {
+        let pipeline = channel.pipeline.syncOperations
+        try closeOnExec(channel)
+        try pipeline.addHandler(connection.hardClose)
+        let bound = NIOLoopBound((connection, choose), eventLoop: channel.eventLoop)
+        let chooser = SNIHandler { result in
+            let (connection, choose) = bound.value
+            let name: String? = if case .hostname(let name) = result { name } else { nil }
+            let secured = choose(name).assumeIsolated().flatMapThrowing { identity in
+                let judge = connection.judge
+                judge.take(identity)
+                let verify: NIOSSLCustomVerificationCallback = { presented, promise in promise.succeed(judge.judge(presented)) }
+                try channel.pipeline.syncOperations.addHandler(
+                    NIOSSLServerHandler(context: identity.serverContext, customVerificationCallback: verify),
+                    position: .before(connection))
+            }
+            secured.whenFailure { error in connection.end(error as? LinkEnd ?? .certificateRefused("\(error)")) }
+            return secured.nonisolated()
+        }
+        // One greeting, whose length two bytes tell.
+        try pipeline.addHandler(ByteToMessageHandler(chooser, maximumBufferSize: 1 << 17))
+        try pipeline.addHandler(connection)
+    }
+
     /// NIO makes sockets that programs which we start would inherit. A PostgreSQL that holds the agent's port keeps the next agent
     /// from listening, and one that holds a connection keeps the peer from noticing that the agent is gone.
     static func closeOnExec(_ channel: any Channel) throws {
@@ -124,7 +177,8 @@ enum LinkPipeline {
     /// What both sides set on a connection's socket.
     static func socketOptions(_ limits: LinkLimits) -> [(ChannelOptions.Types.SocketOption, SocketOptionValue)] {
         let milliseconds = TimeAmount(limits.unconfirmed).nanoseconds / 1_000_000
-        return [
+        let buffer = limits.sendBuffer.map { (ChannelOptions.Types.SocketOption.socketOption(.so_sndbuf), SocketOptionValue($0)) }
+        return (buffer.map { [$0] } ?? []) + [
             (.socketOption(.so_keepalive), 1),
             (.tcpOption(.tcp_nodelay), 1),
             (.tcpOption(.init(rawValue: SocketNumber.userTimeout)), SocketOptionValue(milliseconds)),

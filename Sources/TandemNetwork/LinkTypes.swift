@@ -10,6 +10,16 @@ public struct LinkAddress: Hashable, Sendable, CustomStringConvertible {
         self.port = port
     }
 
+    /// `10.77.0.13:7433` or `[fd00::13]:7433`: a literal address and a port from 0 to 65535.
+    public init?(text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+        let host = text[..<colon]
+        let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
+        guard isBracketed || !host.contains(":") else { return nil }
+        self.init(host: String(isBracketed ? host.dropFirst().dropLast() : host), port: Int(port))
+        do { _ = try resolved() } catch { return nil }
+    }
+
     public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     init?(_ address: SocketAddress?) {
@@ -86,6 +96,15 @@ public struct LinkLimits: Sendable {
     public var retryLast: Duration = .seconds(1)
     /// Between two attempts to listen on an address that is not there.
     public var listenRetry: Duration = .milliseconds(500)
+    /// Connections that the kernel keeps until they are accepted.
+    public var backlog = 64
+    /// Longest payload of a frame that is read, bytes; never beyond the limit of its kind.
+    public var longestPayload = Frame.bulkLimit
+    /// Frames that one connection may send in a second, with as many again at once; further ones are dropped, and nothing more is read from
+    /// it for a while. Nil: as many as it likes.
+    public var framesPerSecond: Int?
+    /// Bytes that the kernel keeps for one connection to be sent; nil: as many as it thinks right.
+    public var sendBuffer: Int?
 
     public init() {}
 }

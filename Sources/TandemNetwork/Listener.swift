@@ -2,11 +2,23 @@ import Glibc
 import NIOCore
 import NIOPosix
 
+/// What a listener belongs to, on its loop.
+protocol ListenerOwner: AnyObject {
+    var loop: any EventLoop { get }
+    var limits: LinkLimits { get }
+    /// The option of the configuration, or of the command line, by which a person chooses the port.
+    var portOption: String { get }
+    func accepted(_ channel: any Channel) throws
+    /// It came up (nil), or cannot listen for now and why.
+    func listens(_ address: LinkAddress, _ problem: String?)
+}
+
 /// Listens on one local address; comes back when the address does. On the link's loop.
 final class Listener {
     private let asked: LinkAddress
     private let onlyIPv6: Bool
-    private let core: NIOLoopBound<LinkCore>
+    private let core: NIOLoopBound<any ListenerOwner>
+    private let portOption: String
     private let loop: any EventLoop
     private var channel: (any Channel)?
     private var retry: Scheduled<Void>?
@@ -14,10 +26,11 @@ final class Listener {
     private var stopped = false
 
     /// - Parameter onlyIPv6: for `::` next to an IPv4 listener, which would otherwise be the same port twice.
-    init(_ address: LinkAddress, onlyIPv6: Bool, core: LinkCore) {
+    init(_ address: LinkAddress, onlyIPv6: Bool, core: any ListenerOwner) {
         asked = address
         self.onlyIPv6 = onlyIPv6
         loop = core.loop
+        portOption = core.portOption
         self.core = NIOLoopBound(core, eventLoop: core.loop)
     }
 
@@ -54,7 +67,7 @@ final class Listener {
         let core = core
         let limits = core.value.limits
         var bootstrap = ServerBootstrap(group: loop)
-            .serverChannelOption(.backlog, value: 64)
+            .serverChannelOption(.backlog, value: Int32(limits.backlog))
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try LinkPipeline.closeOnExec(channel) }
@@ -105,8 +118,7 @@ final class Listener {
         let news = problem ?? ""
         guard told != news else { return }
         told = news
-        core.value.listenersChanged()
-        core.value.callbacks.onListener(bound ?? asked, problem)
+        core.value.listens(bound ?? asked, problem)
     }
 
     /// Only what passes by itself: the address is not there yet (EADDRNOTAVAIL), its family neither.
@@ -130,15 +142,16 @@ final class Listener {
             return LinkError(
                 .portInUse, attempted: attempted, happened: happened,
                 advice:
-                    "Stop the program that has the port (`ss -ltnp 'sport = :\(asked.port)'` names it), or choose another `agent_port`."
+                    "Stop the program that has the port (`ss -ltnp 'sport = :\(asked.port)'` names it), or choose another \(portOption)."
             )
         case EADDRNOTAVAIL:
             return LinkError(
                 .cannotListen, attempted: attempted, happened: happened,
-                advice: "Give this host the address, or correct `nodes` in the configuration; it is tried again.")
+                advice: "Give this host the address, or correct where to listen; it is tried again.")
         case EACCES, EPERM:
             return LinkError(
-                .cannotListen, attempted: attempted, happened: happened, advice: "Choose an `agent_port` of 1024 or above.")
+                .cannotListen, attempted: attempted, happened: happened,
+                advice: "Choose a port of 1024 or above by \(portOption).")
         default:
             return LinkError(.cannotListen, attempted: attempted, happened: happened, advice: "Look at the address and the port.")
         }

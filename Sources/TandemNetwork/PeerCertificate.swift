@@ -41,6 +41,13 @@ enum PeerCertificate {
     static func name(
         in certificate: Certificate, of authorities: [Certificate], among names: [String]
     ) throws(Refusal) -> String {
+        let name = try name(in: certificate, of: authorities)
+        guard names.contains(name) else { throw .foreignName(presented: name, expected: names) }
+        return name
+    }
+
+    /// The name in the certificate, whichever it is, if one of `authorities` signed it and it is fit for a node.
+    static func name(in certificate: Certificate, of authorities: [Certificate]) throws(Refusal) -> String {
         guard authorities.contains(where: { isIssued(certificate, by: $0) }) else { throw .foreignAuthority }
         guard certificate.version == .v3 else { throw .notForNodes("it is of an old version") }
         guard certificate.extensions.allSatisfy({ !$0.critical || understood.contains($0.oid) }) else {
@@ -68,7 +75,6 @@ enum PeerCertificate {
         guard presented.count == 1, case .dnsName(let name) = presented[0] else {
             throw .notForNodes("it has not exactly one DNS name")
         }
-        guard names.contains(name) else { throw .foreignName(presented: name, expected: names) }
         return name
     }
 

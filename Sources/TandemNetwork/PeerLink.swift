@@ -25,10 +25,14 @@ public final class PeerLink: Sendable {
     private let configuration: LinkConfiguration
     private let callbacks: LinkCallbacks
     private let book: PathBook
+    /// Whose threads many links share; it outlives this one.
+    private let shared: MultiThreadedEventLoopGroup?
     private let state = Mutex(State.idle)
 
-    public init(_ configuration: LinkConfiguration, callbacks: LinkCallbacks) {
+    /// - Parameter shared: for a process with many links (a bench); nil: a thread of its own.
+    public init(_ configuration: LinkConfiguration, callbacks: LinkCallbacks, on shared: LinkThreads? = nil) {
         self.configuration = configuration
+        self.shared = shared?.group
         self.callbacks = callbacks
         book = PathBook(limit: configuration.limits.queuedBytes)
     }
@@ -47,7 +51,7 @@ public final class PeerLink: Sendable {
             throw LinkError(
                 .wrongState, attempted: "start the link", happened: "it was started before", advice: "Make a new link.")
         }
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let group = shared ?? MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         do {
             let core = try loop.submit { [configuration, callbacks, book] in
@@ -79,7 +83,7 @@ public final class PeerLink: Sendable {
             _ = SystemClock.wait(upTo: min(.milliseconds(500), patience / 2)) { closed.isSet }
             _ = SystemClock.wait(upTo: .seconds(1)) { self.book.shut() }
             do {
-                try running.group.syncShutdownGracefully()
+                if self.shared == nil { try running.group.syncShutdownGracefully() }
             } catch {
                 // Only says that it was shut down before, which is what we want.
             }
@@ -144,6 +148,13 @@ public final class PeerLink: Sendable {
                 advice: "Correct `node` in the configuration, or copy the folder of this node's certificates.")
         }
     }
+}
+
+/// Event loops for many links of one process.
+public final class LinkThreads: Sendable {
+    let group: MultiThreadedEventLoopGroup
+
+    public init(count: Int) { group = MultiThreadedEventLoopGroup(numberOfThreads: count) }
 }
 
 /// A fact that becomes true once.

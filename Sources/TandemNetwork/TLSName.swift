@@ -17,6 +17,13 @@ public enum TLSName {
         return "\(node).\(cluster).\(suffix)"
     }
 
+    /// The node and the cluster that such a name ties together; nil: it is no name of ours.
+    public static func parts(of host: String) -> (node: String, cluster: String)? {
+        let labels = host.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard labels.count == 3, labels[2] == suffix, labels[..<2].allSatisfy({ problem(with: $0) == nil }) else { return nil }
+        return (labels[0], labels[1])
+    }
+
     /// Whether `name` can be the name of a cluster or node; nil, or what is wrong with it.
     public static func problem(with name: String) -> String? {
         let bytes = Array(name.utf8)

@@ -170,7 +170,7 @@ struct Interpreter: Sendable {
 
 extension Moment {
     /// Both clocks, one right after the other; each is kept for itself.
-    static func now() -> Moment {
+    package static func now() -> Moment {
         Moment(boot: Instant(nanoseconds: SystemClock.now()), raw: Instant(nanoseconds: SystemClock.raw()))
     }
 }

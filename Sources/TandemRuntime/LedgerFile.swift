@@ -60,12 +60,12 @@ public struct LedgerFile: LedgerPort {
 
     public func write(_ ledger: Ledger, _ notes: Notes) throws {
         let body = String(decoding: try JSON.encode(Content(ledger, notes)), as: UTF8.self)
-        let text = "\(Self.heading)\n\(body)\n\(Self.checksum(body))\n"
+        let text = CheckedText.bytes(heading: Self.heading, body: body)
         do {
-            try DurableFile.write(Array(text.utf8), to: path, mode: 0o600)
+            try DurableFile.write(text, to: path, mode: 0o600)
         } catch {
             var isVisible = false
-            do { isVisible = try DurableFile.read(path) == Array(text.utf8) } catch { isVisible = true }
+            do { isVisible = try DurableFile.read(path) == text } catch { isVisible = true }
             guard isVisible else { throw error }
             throw LedgerInDoubt(path: path, reason: "\(error)")
         }
@@ -74,14 +74,9 @@ public struct LedgerFile: LedgerPort {
     /// nil: there is none, this node belongs to no pair yet.
     public func read() throws -> Found? {
         guard let bytes = try load() else { return nil }
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw damaged("it is not text") }
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        guard !bytes.isEmpty else { throw damaged("it is empty") }
-        guard lines.count == 4, lines[3].isEmpty else { throw damaged("it has \(lines.count - 1) lines instead of 3") }
-        guard lines[0] == Self.heading else { throw damaged("its first line is not `\(Self.heading)`") }
-        guard lines[2] == Self.checksum(String(lines[1])) else { throw damaged("its checksum does not fit its content") }
         do {
-            let content = try JSON.decode(Content.self, from: Array(lines[1].utf8))
+            let body = try CheckedText.body(of: bytes, heading: Self.heading)
+            let content = try JSON.decode(Content.self, from: Array(body.utf8))
             return Found(ledger: try content.ledger.ledger(), notes: try content.notes())
         } catch {
             throw damaged("\(error)")
@@ -99,14 +94,6 @@ public struct LedgerFile: LedgerPort {
     }
 
     private func damaged(_ what: String) -> LedgerDamaged { LedgerDamaged(path: path, what: what) }
-
-    /// FNV-1a, 64 bits: against torn and edited files, not against an enemy, who would have the key of the link too.
-    static func checksum(_ text: String) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        let digits = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
-    }
 }
 
 /// The new ledger is the file, and whether it would survive a power loss is not known: neither the old nor the new one may be relied

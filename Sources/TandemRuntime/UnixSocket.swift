@@ -1,16 +1,35 @@
 import Glibc
 import TandemSystem
 
+/// Who answers on a socket, in the words of messages.
+package struct SocketOwner: Sendable {
+    /// As in "no agent answers on".
+    var name: String
+    /// How to see whether it runs, and to start it.
+    var start: String
+    /// What puts the socket elsewhere.
+    var option: String
+
+    static let agent = SocketOwner(
+        name: "agent", start: "`systemctl status pgtandem`, or `pgtandem run`", option: "`control_socket`")
+
+    package init(name: String, start: String, option: String) {
+        self.name = name
+        self.start = start
+        self.option = option
+    }
+}
+
 /// Stream sockets in the file system, with deadlines.
-enum UnixSocket {
-    static func listen(_ path: String) throws -> Descriptor {
-        try clear(path)
+package enum UnixSocket {
+    package static func listen(_ path: String, as owner: SocketOwner = .agent) throws -> Descriptor {
+        try clear(path, owner)
         let descriptor = try make()
         let bound = try withAddress(path) { bind(descriptor.number, $0, $1) }
         guard bound == 0 else {
             throw UnixSocketError(
                 text:
-                    "cannot listen on \(path): \(errorText()). Let the agent's user write into its folder, or correct `control_socket`."
+                    "cannot listen on \(path): \(errorText()). Let the \(owner.name)'s user write into its folder, or correct \(owner.option)."
             )
         }
         guard chmod(path, 0o660) == 0, Glibc.listen(descriptor.number, 16) == 0 else {
@@ -21,24 +40,24 @@ enum UnixSocket {
 
     /// What a dead agent left is in the way of a living one. A living one with another state directory keeps its socket, and what
     /// is no socket is not ours.
-    private static func clear(_ path: String) throws {
+    private static func clear(_ path: String, _ owner: SocketOwner) throws {
         var facts = stat()
         guard lstat(path, &facts) == 0 else { return }
         guard facts.st_mode & S_IFMT == S_IFSOCK else {
             throw UnixSocketError(
-                text: "cannot listen on \(path): it is no socket. Correct `control_socket`, or move that file away.")
+                text: "cannot listen on \(path): it is no socket. Correct \(owner.option), or move that file away.")
         }
         let descriptor = try make()
         if try withAddress(path, { Glibc.connect(descriptor.number, $0, $1) }) == 0 {
             throw UnixSocketError(
                 text:
-                    "cannot listen on \(path): another agent answers there. Stop that one, or give this one another `control_socket`."
+                    "cannot listen on \(path): another \(owner.name) answers there. Stop that one, or give this one another \(owner.option)."
             )
         }
         unlink(path)
     }
 
-    static func connect(_ path: String) throws -> Descriptor {
+    package static func connect(_ path: String, to owner: SocketOwner = .agent) throws -> Descriptor {
         let descriptor = try make()
         let result = try withAddress(path) { Glibc.connect(descriptor.number, $0, $1) }
         if result == 0 { return descriptor }
@@ -46,34 +65,40 @@ enum UnixSocket {
         switch code {
         case ENOENT, ECONNREFUSED:
             throw UnixSocketError(
-                text: "no agent answers on \(path): is it running? (`systemctl status pgtandem`, or `pgtandem run`)")
+                text: "no \(owner.name) answers on \(path): is it running? (\(owner.start))")
         case EACCES:
-            throw UnixSocketError(text: "\(path) may not be opened by this user: run the command as root or as the agent's user")
+            throw UnixSocketError(
+                text: "\(path) may not be opened by this user: run the command as root or as the \(owner.name)'s user")
         default:
-            throw UnixSocketError(text: "cannot reach the agent on \(path): \(String(cString: strerror(code)))")
+            throw UnixSocketError(text: "cannot reach the \(owner.name) on \(path): \(String(cString: strerror(code)))")
         }
     }
 
     /// nil at the end of the stream.
-    static func readLine(_ descriptor: Descriptor, limit: Int, patience: Duration) throws -> [UInt8]? {
+    package static func readLine(_ descriptor: Descriptor, limit: Int, patience: Duration) throws -> [UInt8]? {
         let deadline = SystemClock.after(patience)
         var line: [UInt8] = []
-        var byte: UInt8 = 0
+        var piece = [UInt8](repeating: 0, count: 4096)
         while true {
             let left = Duration.nanoseconds(max(0, deadline - SystemClock.now()))
             guard Poll.readable([descriptor.number], upTo: left) == [true] else {
                 throw UnixSocketError(text: "no answer within \(patience.components.seconds) s")
             }
-            let count = read(descriptor.number, &byte, 1)
-            if count == 0 { return line.isEmpty ? nil : line }
-            guard count == 1 else { throw UnixSocketError(text: "cannot read: \(errorText())") }
-            if byte == UInt8(ascii: "\n") { return line }
-            line.append(byte)
+            // Looked at first, so that what stands behind the line's end stays for the next call.
+            let there = recv(descriptor.number, &piece, piece.count, Int32(MSG_PEEK))
+            if there == 0 { return line.isEmpty ? nil : line }
+            guard there > 0 else { throw UnixSocketError(text: "cannot read: \(errorText())") }
+            let end = piece[..<there].firstIndex(of: UInt8(ascii: "\n"))
+            guard recv(descriptor.number, &piece, end.map { $0 + 1 } ?? there, 0) == end.map({ $0 + 1 }) ?? there else {
+                throw UnixSocketError(text: "cannot read: \(errorText())")
+            }
+            line += piece[..<(end ?? there)]
+            if end != nil { return line }
             guard line.count <= limit else { throw UnixSocketError(text: "a line of more than \(limit) bytes") }
         }
     }
 
-    static func write(_ bytes: [UInt8], to descriptor: Descriptor, patience: Duration) throws {
+    package static func write(_ bytes: [UInt8], to descriptor: Descriptor, patience: Duration) throws {
         var sent = 0
         let deadline = SystemClock.after(patience)
         while sent < bytes.count {
@@ -116,5 +141,6 @@ enum UnixSocket {
 /// What went wrong on the control socket, and what to do.
 public struct UnixSocketError: Error, Sendable, CustomStringConvertible {
     var text: String
+    package init(text: String) { self.text = text }
     public var description: String { text }
 }

@@ -88,6 +88,79 @@ import Testing
         expect("a promise for no heartbeat") { _ = try document.heartbeat() }
     }
 
+    @Test(arguments: [
+        WitnessRequest.Kind.heartbeat(paired, position: LSN(0x305_5400)), .heartbeat(paired, position: nil), .sole(paired),
+        .claim(paired, granted: paired.sole()), .read, .establish(paired.sole(), empty: SessionID(.max)),
+    ])
+    func aRequestToTheWitnessComesBackAsItWas(kind: WitnessRequest.Kind) throws {
+        let request = WitnessRequest(number: 7, node: "a", kind: kind)
+        let header = Heartbeat.Header(sender: SessionID(11), receiver: SessionID(12))
+        let (found, to) = try carried(WitnessRequestDocument(request, header)).request()
+        #expect(found == request)
+        #expect(to == header)
+    }
+
+    @Test func aRequestThatNoNodeCanHaveSentIsRefused() {
+        func refused(_ text: String, _ kind: WitnessRequest.Kind, _ change: (inout WitnessRequestDocument) -> Void) {
+            var document = WitnessRequestDocument(
+                WitnessRequest(number: 7, node: "a", kind: kind), .init(sender: SessionID(1), receiver: SessionID(2)))
+            change(&document)
+            expect(text) { _ = try document.request() }
+        }
+        let beat = WitnessRequest.Kind.heartbeat(Self.paired, position: LSN(1))
+        refused("unknown request `fence`", .read) { $0.kind = "fence" }
+        refused("beyond all bounds", .read) { $0.number = 1 << 62 }
+        refused("without the name of a node", .read) { $0.node = "" }
+        refused("without the name of a node", .read) { $0.node = String(repeating: "a", count: 64) }
+        refused("`heartbeat` with other parts", beat) { $0.ledger = nil }
+        refused("`heartbeat` with other parts", beat) { $0.granted = $0.ledger }
+        refused("`claim` with other parts", .claim(Self.paired, granted: Self.paired.sole())) { $0.granted = nil }
+        refused("`establish` with other parts", .establish(Self.paired, empty: SessionID(3))) { $0.empty = nil }
+        refused("`read` with other parts", .read) { $0.empty = 3 }
+        refused("`read` with a WAL position", .read) { $0.position = "0/1" }
+        refused("is no WAL position", beat) { $0.position = "here" }
+        refused("beyond all bounds", beat) { $0.ledger?.lease_ms = -1 }
+        refused("wrong number of copies", .claim(Self.paired, granted: Self.paired.sole())) { $0.granted?.bond = "paired" }
+    }
+
+    @Test(arguments: [
+        WitnessAnswer(number: 7, generation: 3, record: nil),
+        WitnessAnswer(number: 7, generation: 3, record: paired, promised: .seconds(2), position: LSN(0x305_5400)),
+        WitnessAnswer(number: 7, generation: 3, record: paired.sole(), position: LSN(1)),
+    ])
+    func anAnswerOfTheWitnessComesBackAsItWas(answer: WitnessAnswer) throws {
+        let header = Heartbeat.Header(sender: SessionID(11), receiver: SessionID(12))
+        let (found, to) = try carried(WitnessAnswerDocument(answer, header)).answer()
+        #expect(found == answer)
+        #expect(to == header)
+    }
+
+    @Test func anAnswerThatNoWitnessCanHaveGivenIsRefused() {
+        func refused(_ text: String, _ change: (inout WitnessAnswerDocument) -> Void) {
+            let answer = WitnessAnswer(number: 7, generation: 3, record: Self.paired, promised: .seconds(2), position: LSN(1))
+            var document = WitnessAnswerDocument(answer, .init(sender: SessionID(1), receiver: SessionID(2)))
+            change(&document)
+            expect(text) { _ = try document.answer() }
+        }
+        refused("beyond all bounds") { $0.number = 1 << 62 }
+        refused("beyond all bounds") { $0.generation = .max }
+        refused("a promise of -1 ms is beyond all bounds") { $0.promised_ms = -1 }
+        refused("a promise without a record") { $0.record = nil }
+        refused("is no WAL position") { $0.position = "1/2/3" }
+        refused("unknown bond") { $0.record?.bond = "free" }
+    }
+
+    @Test func aHelloCarriesTheSystemIdentifierOrNone() throws {
+        func hello(_ system: UInt64?) -> HelloDocument {
+            HelloDocument(
+                program: "test", cluster: "orders", node: "a", session: 1, boot: "boot", digest: "", configuration: [:],
+                systemIdentifier: system)
+        }
+        #expect(try carried(hello(.max)).system_identifier == .max)
+        #expect(try carried(hello(nil)).system_identifier == nil)
+        #expect(!String(decoding: try JSON.encode(hello(nil)), as: UTF8.self).contains("system_identifier"), "as before")
+    }
+
     @Test func theStatusSaysWhatTheLedgerSays() throws {
         func status(_ ledger: Ledger) -> StatusDocument {
             var node = Node(policy: Policy(cluster: "orders", node: "a", peer: "b", mode: .synchronous))
