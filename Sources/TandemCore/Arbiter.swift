@@ -148,8 +148,8 @@ extension Node {
     }
 
     /// Where this node's WAL ends, as far as is known: also of an instance that is down.
-    private var ownPosition: LSN? {
-        postgres?.isOpen == true ? postgres?.flushed : [postgres?.received, lastFlushed].compactMap { $0 }.max()
+    var ownPosition: LSN? {
+        postgres?.isOpen == true ? postgres?.flushed ?? lastFlushed : [postgres?.received, lastFlushed].compactMap { $0 }.max()
     }
 
     /// Something of the arbiter was heard not long ago.

@@ -15,7 +15,9 @@ extension Node {
                 .warning, "a person vouches that \(policy.peer) is off: this node is promoted",
                 [.init("ledger", mine), .init("forced", isForced)])
             order(.answer(id, .progress(isForced ? forcedText : "promoting \(policy.node)")))
-            enter(.promoting(Promoting(since: now, reason: .failover(id, mine), rung: .writing(mine))), because: .word)
+            enter(
+                .promoting(Promoting(since: now, reason: .failover(id, mine), rung: .writing(mine), parent: ledger.term)),
+                because: .word)
             write(mine)
         case .primary:
             if case .no(let refusals) = mayPartByWord(acceptDataLoss, at: now) { return refuse(id, refusals) }
@@ -46,8 +48,8 @@ extension Node {
         notice(.warning, "a person vouches that \(policy.peer) is off: this node goes on alone", [.init("forced", isForced)])
         order(.answer(id, .progress(isForced ? forcedText : "going on alone")))
         request = PendingRequest(origin: .here(id), kind: .failover, since: now)
-        var next =
-            isForced ? ledger.renewed(above: arbiter.last?.record?.term ?? ledger.term, besides: policy.peer) : ledger.sole()
+        let seen = max(ledger.term, arbiter.last?.record?.term ?? ledger.term)
+        var next = isForced ? ledger.renewed(above: seen.outOfReach, besides: policy.peer) : ledger.sole()
         next.forced = isForced
         write(next)
     }

@@ -29,7 +29,6 @@ package enum Flaw: String, CaseIterable, Sendable, Codable {
     case namesEmptiedBeforeSole  // 4.1, 2 and 3
     case soleBeforeConsent  // 4.1, 1 and 2
     case promotedBeforeLedger  // 4.3
-    case claimWhilePromised  // 4.3
     case handoverBeforeEnd  // 4.4, 2 and 3
     case promotedBeforeWAL  // 4.4, 4
     case openedBeforeConfirmed  // 5.3

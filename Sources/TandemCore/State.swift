@@ -53,6 +53,8 @@ public struct Promoting: Hashable, Sendable, Codable {
     public var rung: Rung
     /// How often it was tried in vain.
     public var failures = 0
+    /// The term from which this one descends, where the numbers do not say it.
+    public var parent: Term?
 
     public enum Reason: Hashable, Sendable, Codable {
         /// The primary's own instance had to be started (5.1 to 5.3).

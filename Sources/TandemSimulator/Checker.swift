@@ -37,6 +37,8 @@ struct Checker {
     var count = 0
     /// Whose term it is.
     var terms: [UInt64: NodeName] = [:]
+    /// Terms that were taken over as a handover: who opens then has everything, also once its ledger says `sole` and forgets where that ends.
+    var handedOver: Set<UInt64> = []
     /// The newest commit that readers at the primary address have seen: whatever is seen stays (5.3).
     var read: Int32?
     /// Not after somebody's own synchronous_standby_names, until the pair is whole again.
@@ -63,6 +65,7 @@ extension World {
 
     /// After everything that happens.
     func inspect() {
+        if a.ledger?.forced ?? (a.lost != nil) || b.ledger?.forced ?? (b.lost != nil) { standBy() }
         if a.isAccepting, b.isAccepting { violate(.oneWriter, "both hosts accept writes") }
         if a.held.primary != .none, b.held.primary != .none, a.isAlive, b.isAlive, !a.guardMustRun, !b.guardMustRun {
             violate(.oneAddress, "both hosts hold the primary address")
@@ -87,6 +90,7 @@ extension World {
         if host.ledger != ledger, ledger.handoverEnd != nil, ledger.primary != host.name, host.postgres.acceptsWrites {
             violate(.order, "\(host.name) gives the role away by \(ledger) while its PostgreSQL runs")
         }
+        if ledger.handoverEnd != nil, ledger.primary == host.name { check.handedOver.insert(ledger.term.number) }
         if host.ledger != ledger { say(host.name.text, "its ledger is now \(ledger)") }
         host.ledger = ledger
         host.notes = notes
@@ -145,7 +149,7 @@ extension World {
 
     /// S4: at most the lag limit, and what was acknowledged after the others last heard the primary; nothing by a handover.
     private func judgeAsynchronousLoss(_ lost: [Checker.Acknowledged], _ host: SimHost, _ how: String) {
-        if host.ledger?.handoverEnd != nil {
+        if let ledger = host.ledger, check.handedOver.contains(ledger.term.number) {
             return violate(.asynchronousLoss, "\(host.name) \(how) after a handover without \(lost.count) acknowledged commits")
         }
         guard host.ledger?.arbiter == .witness else { return }

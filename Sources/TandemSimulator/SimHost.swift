@@ -34,6 +34,8 @@ package final class SimHost {
     var hungUntil: Int64?
     /// What could not be told to the agent while it, or the host, was frozen.
     var backlog: [Happening] = []
+    /// When the newest look at PostgreSQL reaches the agent.
+    var toldUntil: Int64 = 0
     /// A person is working here: nothing starts the agent by itself.
     var isInHand = false
     var hasExited = false

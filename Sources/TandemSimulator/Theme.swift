@@ -9,6 +9,8 @@ enum Theme: CaseIterable {
     case consentTurnedBack
     /// The role is being handed over, and everybody is cut apart (mistakes 4, 18; 4.4).
     case handoverCut
+    /// The standby lags, and takes over; it or its agent goes while the rest of the WAL is still with the old primary (mistake 18; 4.4, 6.3).
+    case handoverTail
     /// One person after the other vouches (mistakes 8, 24).
     case twoWords
     /// The standby's directory is another one, and the primary goes (mistake 9).
@@ -89,6 +91,20 @@ enum Theme: CaseIterable {
                     at(moment, for: l(150, 400), .cutBoth(primary, standby))
                     at(moment, for: l(100, 300), .cutBoth(standby, .witness))
                 }
+            case .handoverTail:
+                // Not for so long that it could not take over.
+                let moment = ms(300, 900)
+                at(.zero, for: .seconds(8), .replicaLags(standby))
+                if random.chance(60) { at(.zero, for: .seconds(4), .slowDisk(standby)) }
+                at(moment, random.chance(80) ? .postmasterDies(primary, orphans: false) : .switchover(primary))
+                if random.chance(80) {
+                    let next = moment + ms(40, 600)
+                    if random.chance(70) {
+                        at(next, .agentDies(standby))
+                    } else {
+                        at(next, for: ms(200, 800), .powerOff(standby))
+                    }
+                }
             case .twoWords:
                 let first: Party = random.chance(50) ? primary : standby
                 let span = Duration.seconds(random.between(8, 10))
@@ -166,14 +182,20 @@ enum Theme: CaseIterable {
             if held == standby {
                 // The standby claims; the grant is held up; the primary comes back, and the bond changes meanwhile.
                 at(.zero, for: l(125, 170), .cutBoth(.a, .b))
-                let answered = l(230, 420)
-                let changes = random.chance(40)
-                at(.zero, for: changes ? l(500, 700) : random.chance(60) ? l(160, 230) : l(200, 500), .cutBoth(primary, .witness))
                 let stalled = l(30, 70)
+                guard random.chance(60) else {
+                    // Meanwhile another arbiter: the primary's agent is restarted first, and the answer must come before the standby's is (mistake 23).
+                    let change = l(140, 180)
+                    at(.zero, for: l(300, 400) + .seconds(6), .cutBoth(primary, .witness))
+                    at(stalled, for: change - stalled + ms(2400, 4000), .stall(.witness, standby))
+                    at(change, .frameChanges(.manual, .standard))
+                    return at(change + ms(200, 1500), .postmasterDies(standby, orphans: false))
+                }
+                let answered = l(230, 420)
+                at(.zero, for: random.chance(60) ? l(160, 230) : l(200, 500), .cutBoth(primary, .witness))
                 at(stalled, for: answered, .stall(.witness, standby))
-                if !changes, random.chance(60) { at(l(115, 150), for: ms(50, 600), .witnessForgets) }
+                if random.chance(60) { at(l(115, 150), for: ms(50, 600), .witnessForgets) }
                 if random.chance(70) { at(l(170, 230) + ms(200, 800), .postmasterDies(standby, orphans: false)) }
-                if changes { at(l(140, 180), .frameChanges(.manual, .standard)) }
                 if random.chance(50) { at(stalled + answered - l(0, 20), for: l(200, 300), .cutBoth(.a, .b)) }
                 if random.chance(60) { at(stalled + answered + ms(1, 60), for: l(150, 400), .cutBoth(standby, .witness)) }
             } else {

@@ -10,6 +10,7 @@ extension World {
         host.hasExited = false
         host.hungUntil = nil
         host.backlog = []
+        host.toldUntil = now
         host.node = Node(policy: host.nextPolicy ?? host.node.policy)
         host.nextPolicy = nil
         host.node.flaw = flaw
@@ -73,8 +74,11 @@ extension World {
         if let sees = host.seesGateway, random.below(5) == 0 { tell(host, .gateway(isSeen: sees)) }
     }
 
-    /// What is seen is told a little later: a fact may be older than what was done since.
-    func observe(_ host: SimHost, after delay: Duration) { tell(host, .postgres(seen(host)), after: delay) }
+    /// What is seen is told a little later: a fact may be older than what was done since. But one thread looks, so no look overtakes a newer one.
+    func observe(_ host: SimHost, after delay: Duration) {
+        host.toldUntil = max(host.toldUntil, now + delay.nanoseconds)
+        queue.put(.event(host.party, run: host.run, .postgres(seen(host))), at: host.toldUntil)
+    }
 
     func tell(_ host: SimHost, _ event: Event, after delay: Duration = .zero) {
         later(delay, .event(host.party, run: host.run, event))
@@ -114,10 +118,11 @@ extension World {
     // MARK: - the guard
 
     func armGuard(_ host: SimHost, until: Moment?) {
-        host.guardMustRun = false
         host.guardian.isRunning = true
         host.guardian.isArmed = true
         host.guardian.until = until ?? host.guardian.until
+        // With a deadline that is over already, it has yet to run.
+        if host.guardMustRun { host.guardMustRun = host.guardian.until.map { isOver(host, $0) } ?? false }
         host.guardian.hasActed = false
         host.guardian.life += 1
         lookLater(host)
@@ -134,6 +139,7 @@ extension World {
             let until = host.guardian.until
         else { return }
         guard isOver(host, until) else {
+            host.guardMustRun = false
             host.guardian.hasActed = false
             return lookLater(host)
         }

@@ -123,7 +123,10 @@ extension World {
     /// A host without its ledger or its data can consent to nothing, and where the witness cannot either, a person has to.
     private func vouchForLost(_ host: SimHost) {
         let peer = other(host)
-        guard host.isLedgerDamaged || host.mark == nil, peer.agentActs, !peer.isLedgerDamaged, peer.mark != nil else { return }
+        // Both halves of a lost record are wanted (3.3), and one of them is with a host whose directory is another one.
+        let isUndecided = host.state == .halted && witness.record == nil || host.isKeptOff
+        guard host.isLedgerDamaged || host.mark == nil || isUndecided, peer.agentActs, !peer.isLedgerDamaged, peer.mark != nil
+        else { return }
         if peer.ledger?.bond == .paired, now - calmSince > 40_000_000_000 {
             if host.isUp {
                 say("—", "somebody switches \(host.name) off, and says so")

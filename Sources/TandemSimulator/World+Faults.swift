@@ -196,13 +196,7 @@ extension World {
 
     package func boot(_ host: SimHost) {
         guard !host.isUp, !host.isKeptOff else { return }
-        // A host whose commits were given up starts only where it must hear the other one (4.3).
-        let peer = other(host)
-        if peer.ledger?.forced == true, host.ledger != peer.ledger,
-            !peer.agentActs || !isClear(host.party, peer.party)
-        {
-            return later(.seconds(1), .boot(host.party))
-        }
+        if isGivenUp(host), !mustHear(host) { return later(.seconds(1), .boot(host.party)) }
         host.isUp = true
         host.boots += 1
         host.clock.reboot(now, offset: Int64(random.between(1, 20)) * 100_000_000)
@@ -220,8 +214,12 @@ extension World {
         } else if host.guardian.isRunning, host.guardian.isArmed {
             later(.zero, .guardLooks(host.party, life: host.guardian.life))
         }
-        // Agent and guard were both dead: the service manager's last act is still to come.
-        if host.guardian.isArmed, !host.guardian.isRunning, !host.agentRuns { host.guardMustRun = true }
+        // The guard was dead: its new start, or with a dead agent the service manager's last act, is still to come.
+        if host.guardian.isArmed, !host.guardian.isRunning,
+            !host.agentRuns || host.guardian.until.map({ isOver(host, $0) }) ?? false
+        {
+            host.guardMustRun = true
+        }
         if host.hungUntil.map({ $0 <= now }) ?? true {
             host.hungUntil = nil
             workOff(host)
@@ -307,6 +305,11 @@ extension World {
     func copyIsBack(_ host: SimHost) {
         guard let aside = host.aside else { return }
         host.aside = nil
+        if let mark = host.mark, host.ledger?.primaryCopy == mark.copy {
+            // What stands there was promoted meanwhile, by a person who accepted it: nobody puts the old one in its place.
+            host.copy = mark.copy
+            return
+        }
         host.postgres.endAll()
         host.mark = aside.mark
         host.postgres.wal = aside.wal
@@ -321,7 +324,7 @@ extension World {
     private func vouch(_ host: SimHost, _ accept: Bool) {
         let peer = other(host)
         // A host whose commits were given up stays off until it must hear the other one.
-        if !host.isUp, peer.ledger?.forced == true { return }
+        if !host.isUp, (peer.ledger ?? peer.lost?.ledger)?.forced == true { return }
         if peer.isUp { powerOff(peer) }
         peer.isKeptOff = true
         host.isKeptOff = false
@@ -336,15 +339,32 @@ extension World {
         if !peer.isUp, peer.isKeptOff { ask(host, .failover(acceptDataLoss: accept)) }
     }
 
-    private func vouchedHostComesBack(_ host: SimHost, _ fault: Fault) {
+    /// Its commits were given up by a person's word at the other host, and it has not heard of it (4.3).
+    private func isGivenUp(_ host: SimHost) -> Bool {
         let peer = other(host)
-        let isForced = peer.ledger?.forced == true || check.terms.isEmpty
-        if isForced,
-            !isClear(host.party, peer.party) || !peer.agentActs || peer.node.ledger?.forced != true && peer.ledger?.forced == true
-        {
-            // It stays off until it is sure to hear the one that was promoted.
-            return later(.seconds(1), .end(fault))
+        guard let theirs = peer.ledger ?? peer.lost?.ledger, theirs.forced, theirs.primary == peer.name,
+            let own = host.ledger ?? host.lost?.ledger
+        else { return false }
+        return own.term < theirs.term
+    }
+
+    /// When it starts, it is sure to hear the one that was promoted.
+    private func mustHear(_ host: SimHost) -> Bool {
+        let peer = other(host)
+        return peer.agentActs && peer.node.ledger?.forced == true && isClear(host.party, peer.party)
+    }
+
+    /// The person who gave its commits up stands by until it has heard of it, and switches it off again if it cannot any more.
+    func standBy() {
+        for host in hosts where host.isUp && isGivenUp(host) && !mustHear(host) {
+            say("—", "somebody switches \(host.name) off again, as it cannot hear \(other(host).name)")
+            powerOff(host)
+            later(.seconds(1), .boot(host.party))
         }
+    }
+
+    private func vouchedHostComesBack(_ host: SimHost, _ fault: Fault) {
+        if isGivenUp(host), !mustHear(host) { return later(.seconds(1), .end(fault)) }
         host.isKeptOff = false
         boot(host)
     }

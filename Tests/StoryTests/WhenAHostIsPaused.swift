@@ -64,4 +64,15 @@ import Testing
             #expect(world.isWhole && world.violation == nil, "\(world.violation?.text ?? "not whole")")
         }
     }
+
+    /// S5: the guard stands until the primary address is gone, also when the agent, which knows already that it is a standby, cannot remove it.
+    @Test(arguments: 1...4 as ClosedRange<UInt64>) func theFrozenPrimaryCannotRemoveItsAddress(_ seed: UInt64) {
+        let world = Scene.whole(seed: seed)
+        world.strike(.effectsFail(.a, .releaseAddress, 3), lasting: .seconds(30))
+        world.strike(.freeze(.a), lasting: .seconds(6))
+        world.expectAlone(world.b, within: .seconds(5))
+        world.run(.seconds(10))
+        #expect(world.violation == nil, "\(world.violation?.text ?? "")")
+        #expect(world.a.held.primary == .none)
+    }
 }

@@ -73,4 +73,31 @@ import Testing
             world.expectWholeWithHelp(primary: "a")
         }
     }
+
+    /// 4.3: what a person gave up must give way when it returns, also if it has taken more terms than the one that was promoted can know of.
+    @Test func itHasTakenTermsThatNobodyHeardOf() {
+        let pair = Pair.whole()
+        pair.run(.seconds(1))
+        // A's PostgreSQL dies, so A hands over; B is lost before it has written that, and a person lets A go on, in its next term but one.
+        pair.b.delays["receiveWAL"] = .seconds(5)
+        pair.killPostgres(pair.a)
+        pair.run(.seconds(3)) { $0.a.ledger?.primary == "b" }
+        pair.powerOff(pair.b)
+        pair.run(.seconds(3))
+        pair.command(pair.a, .failover(acceptDataLoss: false))
+        pair.run(.seconds(5)) { $0.a.held.primary == .all }
+        #expect(pair.a.ledger?.term == Term(4), "\(pair.a.ledger.map { "\($0)" } ?? "") \(pair.a.answers) \(pair.transcript)")
+        #expect(pair.b.ledger?.term == Term(2))
+        // Then A is lost, and B must do, with what it has.
+        pair.powerOff(pair.a)
+        pair.boot(pair.b)
+        pair.run(.seconds(3))
+        pair.command(pair.b, .failover(acceptDataLoss: true))
+        pair.run(.seconds(5)) { $0.b.held.primary == .all }
+        #expect(pair.b.ledger?.forced == true)
+        pair.boot(pair.a)
+        pair.run(.seconds(3))
+        #expect(pair.a.ledger?.primary == "b", "\(pair.a.ledger.map { "\($0)" } ?? "")")
+        #expect(pair.b.held.primary == .all && pair.a.held.primary == .none)
+    }
 }

@@ -1,4 +1,5 @@
 import TandemCore
+import TandemSimulator
 import Testing
 
 @Suite struct WhenThePrimaryDies {
@@ -76,5 +77,29 @@ import Testing
             #expect(pair.isWhole(primary: "a"), "\(first) first: \(pair.transcript)")
             #expect(pair.violations.isEmpty, "\(pair.violations.prefix(3))")
         }
+    }
+
+    /// 3.1: who has recovered, and waited for longer than its patience for a lease that nobody could give, asks for it again.
+    @Test func itWaitsForItsLeaseForLong() {
+        let world = Scene.whole()
+        world.strike(.powerOff(.b), lasting: .seconds(120))
+        world.strike(.cutBoth(.a, .witness), lasting: .seconds(40))
+        world.run(.milliseconds(300))
+        world.strike(.postmasterDies(.a, orphans: false))
+        world.run(.seconds(39))
+        #expect(world.a.held.primary == .none, "nobody has given it a lease")
+        world.expectAlone(world.a, within: .seconds(20))
+    }
+
+    /// 4.6: an agent that has just started does not know where its WAL ends. A lease for it would make the witness believe that nothing is missing.
+    @Test(arguments: 1...4 as ClosedRange<UInt64>) func itsHostComesBackForAMomentAndNobodyHearsWhereItsWALEnds(_ seed: UInt64) {
+        let world = Scene.whole(Setup(mode: .asynchronous, timing: .relaxed), seed: seed)
+        world.strike(.effectsFail(.a, .start, 1000), lasting: .seconds(60))
+        world.strike(.isolate(.a), lasting: .seconds(5))
+        world.run(.milliseconds(4500))
+        world.strike(.powerOff(.a), lasting: .seconds(1))
+        world.run(.milliseconds(4500))
+        world.strike(.powerOff(.a), lasting: .seconds(60))
+        world.expectAlone(world.b, within: .seconds(25))
     }
 }

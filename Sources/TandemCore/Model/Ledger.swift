@@ -12,6 +12,10 @@ public struct Term: Hashable, Comparable, Sendable, Codable, CustomStringConvert
         let above = number + 1
         return Term(above % 2 == parity ? above : above + 1)
     }
+
+    /// Above every term that the other node can have taken unheard, with the same owner. Where its commits are given up without knowing what
+    /// it did last, it must give way when it hears of that (4.3): its next term would not be enough.
+    public var outOfReach: Term { Term(number + 1000) }
 }
 
 /// Whether the other node may be promoted (section 1, "bond").

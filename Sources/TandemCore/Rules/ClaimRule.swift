@@ -9,7 +9,7 @@ extension Node {
     public func mayClaim(at now: Instant) -> Verdict {
         var refusals = eligibility(at: now)
         if writing != nil { refusals.append(.busy("a newer ledger is on its way to the disk")) }
-        if !promiseIsOver, flaw != .claimWhilePromised { refusals.append(.promised(promiseLeft(at: now))) }
+        if !promiseIsOver { refusals.append(.promised(promiseLeft(at: now))) }
         if let gateway = gatewayRefusal(at: now) { refusals.append(gateway) }
         if let record = arbiter.last?.record, let ledger, record.isNewer(than: ledger), grant == nil {
             refusals.append(.recordNewer(record))

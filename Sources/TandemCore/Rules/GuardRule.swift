@@ -32,8 +32,8 @@ extension Node {
             order(.extendGuard(until: until))
         }
         guard guardian.operation == nil, now >= guardian.notBefore ?? now, isWanted != guardian.isArmed else { return }
-        // Whatever may still write here is ended first.
-        if !isWanted, ledger?.primary != policy.node, mayStillWrite { return }
+        // Whatever may still write here is ended first, and the address is gone: the guard is the one who removes it if this agent cannot (S5).
+        if !isWanted, ledger?.primary != policy.node, mayStillWrite || mayHoldPrimaryAddress { return }
         let operation = nextOperation()
         guardian.operation = operation
         guardian.isArming = isWanted
@@ -54,6 +54,9 @@ extension Node {
         case .starting, .orphaned, .running(isInRecovery: false), .silent, .unusable: return true
         }
     }
+
+    /// As far as is known; an order to take it that is under way counts.
+    private var mayHoldPrimaryAddress: Bool { !addresses.areKnown || held.primary != .none || addresses.primary != nil }
 
     private var wantsGuard: Bool {
         func isLent(_ ledger: Ledger?) -> Bool {

@@ -78,6 +78,9 @@ extension Node {
         case .standby, .halted: return false
         }
         guard let postgres else { return false }
+        // 4.6: what was acknowledged here is heard of with its position. An agent that starts does not know it before the instance answers,
+        // and a promise that was given meanwhile would say that nothing is missing.
+        if policy.mode == .asynchronous, ownPosition == nil { return false }
         let idle = now - lease.servedAt
         switch postgres.condition {
         case .running(isInRecovery: false): return true
@@ -100,6 +103,13 @@ extension Node {
         if postgres?.isOpen == true || newest?.primary != policy.node { lease.servedAt = now }
         // Recovered, and ready for the lease that it waits for: nothing here keeps it from serving.
         if case .waiting = state, postgres?.isRecovering == true { lease.servedAt = now }
+        // The same on the way to opening. What keeps it may be of its own, so it falls silent after its patience, for as long as the other one
+        // needs to claim; if that one cannot either, it asks again: else nobody would be primary, ever (L1).
+        if case .promoting(let promoting) = state, promoting.rung == .starting, postgres?.isRecovering == true,
+            leaseIsMissing(at: now), let ledger, now - lease.servedAt > policy.recoveryPatience + ledger.lease * 2
+        {
+            lease.servedAt = now
+        }
         // It follows, or leads: from now on its WAL goes on behind the fork.
         if notes.follows != nil, postgres?.isOpen == true && ledger?.primary == policy.node || postgres?.isStreaming == true {
             notes.follows = nil

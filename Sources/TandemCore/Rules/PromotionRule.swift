@@ -102,7 +102,10 @@ extension Node {
         if let seen = notes.witness?.term, seen > ledger.term { mine.term = seen.next(for: policy.node, besides: policy.peer) }
         mine.forced = isForced
         // A claim that was made before may have been granted with the first step of this very term, and without the mark.
-        if isForced { mine.step = 2 }
+        if isForced {
+            mine.step = 2
+            mine.term = mine.term.outOfReach
+        }
         return mine
     }
 

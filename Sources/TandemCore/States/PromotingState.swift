@@ -48,7 +48,7 @@ extension Node {
     }
 
     /// 3: `paired`, and the arbiter lends: nothing opens, or stays open, without a lease.
-    private func leaseIsMissing(at now: Instant) -> Bool { ledgerNeedsLease && !mayWrite(at: now) }
+    func leaseIsMissing(at now: Instant) -> Bool { ledgerNeedsLease && !mayWrite(at: now) }
     private var ledgerNeedsLease: Bool { ledger?.bond == .paired && ledger?.primary == policy.node && lends }
 
     /// 3.2: the guard is armed before a ledger `paired` is written by which this node is primary.
@@ -182,7 +182,8 @@ extension Node {
 
     /// The term from which this one descends, for the lineage (section 9).
     private func parentTerm(_ promoting: Promoting) -> Term {
-        switch promoting.reason {
+        if let parent = promoting.parent { return parent }
+        return switch promoting.reason {
         case .start: ledger?.term ?? Term(0)
         case .handover, .failover, .grant: Term((ledger?.term.number ?? 1) - 1)
         }
