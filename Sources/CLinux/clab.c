@@ -61,6 +61,7 @@ static void become_process_one(const clab_machine *machine, int pipe) {
 static void prepare_machine(const clab_machine *machine, int pipe) {
     setsid();
     if (machine->cgroup >= 0 && write(machine->cgroup, "0", 1) != 1) fail(pipe, 3);
+    if (machine->realtime >= 0 && write(machine->realtime, "0", 1) != 1) fail(pipe, 3);
     if (setns(machine->network, CLONE_NEWNET) != 0) fail(pipe, 4);
     int kinds = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
     if (machine->clocks) kinds |= CLONE_NEWTIME;

@@ -133,7 +133,7 @@ extension Lab {
         log.sort()
         var checker = Checker(log: log, sightings: sightings)
         if let query { checker.rows = try Checker.rows(from: try query(LoadSpec.allRows)) }
-        for host in hosts { checker.hostNames[host.hardwareAddress] = host.name }
+        for host in machines { checker.hostNames[host.hardwareAddress] = host.name }
         return checker.check()
     }
 }

@@ -26,6 +26,30 @@ struct ControlGroup: Sendable {
         return number < 0 ? nil : Descriptor(number)
     }
 
+    /// For the start of process 1, where the kernel hands out real-time priority by groups (version 1, `cpu`): a group of our own
+    /// in which nobody may have it is left for the root one, else no agent and no guard of the lab could take it (EPERM).
+    /// Nil: nothing to be done.
+    static func openRealTimeMembers() -> Descriptor? {
+        let mounts = (Text.read("/proc/self/mounts") ?? "").split(separator: "\n").map {
+            $0.split(separator: " ")
+        }
+        let mount = mounts.first {
+            $0.count > 3 && $0[2] == "cgroup" && $0[3].split(separator: ",").contains("cpu")
+        }
+        let groups = (Text.read("/proc/self/cgroup") ?? "").split(separator: "\n").map {
+            $0.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+        }
+        let own = groups.first { $0.count == 3 && $0[1].split(separator: ",").contains("cpu") }
+        guard let mount, let own, Text.read("\(mount[1])\(own[2])/cpu.rt_runtime_us") == "0\n" else {
+            return nil
+        }
+        let number = open("\(mount[1])/cgroup.procs", O_WRONLY | O_CLOEXEC)
+        return number < 0 ? nil : Descriptor(number)
+    }
+
+    /// False too where the whole lab was cleaned up by force, and the group is gone.
+    var isFrozen: Bool { Text.read("\(path)/cgroup.freeze") == "1\n" }
+
     func setFrozen(_ frozen: Bool) throws(LabError) {
         try Text.overwrite("\(path)/cgroup.freeze", frozen ? "1" : "0")
         let reached = SystemClock.wait(upTo: .seconds(2)) {

@@ -10,6 +10,16 @@ public struct LabOptions: Sendable {
     public var directory: String
     /// Names and last address bytes. The names are the node names.
     public var hosts: [(name: String, number: UInt8)]
+    /// A third machine `w` (10.77.0.13) for the witness.
+    public var hasWitness: Bool
+    /// Each host runs a guard beside its agent. Until it is set: where there is a witness.
+    public var hasGuard: Bool {
+        get { guardWish ?? hasWitness }
+        set { guardWish = newValue }
+    }
+    private var guardWish: Bool?
+    /// Hosts (`w` too) whose wall clock can be moved: `LabHost.moveWallClock`. Needs a C compiler.
+    public var movableWallClocks: Set<String>
     /// A second network (10.77.1.0/24, eth1) between the hosts.
     public var secondPath: Bool
     /// The user that PostgreSQL runs as.
@@ -19,12 +29,17 @@ public struct LabOptions: Sendable {
 
     public init(
         binary: String = LabOptions.ownBinary(), directory: String = "/tmp",
-        hosts: [(name: String, number: UInt8)] = [("a", 11), ("b", 12)], secondPath: Bool = false,
-        osUser: String = "postgres", keepsFolder: Bool = false
+        hosts: [(name: String, number: UInt8)] = [("a", 11), ("b", 12)], hasWitness: Bool = false,
+        hasGuard: Bool? = nil,
+        movableWallClocks: Set<String> = [], secondPath: Bool = false, osUser: String = "postgres",
+        keepsFolder: Bool = false
     ) {
         self.binary = binary
         self.directory = directory
         self.hosts = hosts
+        self.hasWitness = hasWitness
+        guardWish = hasGuard
+        self.movableWallClocks = movableWallClocks
         self.secondPath = secondPath
         self.osUser = osUser
         self.keepsFolder = keepsFolder
@@ -34,12 +49,14 @@ public struct LabOptions: Sendable {
     public static func ownBinary() -> String { Text.link("/proc/self/exe") ?? "" }
 }
 
-/// Two real hosts, a gateway and a client on one machine: network namespaces around a switch, hosts with processes, clocks
-/// and disks of their own. All of it is gone after `stop()`. Prints nothing. Must run as root.
+/// Two real hosts, a gateway, a client and, where wanted, a witness on one machine: network namespaces around a switch, hosts
+/// with processes, clocks and disks of their own. All of it is gone after `stop()`. Prints nothing. Must run as root.
 ///
 /// Addresses are those of 10.77.0.0/24 and fd77::/64, only inside: several labs may run at the same time.
 public final class Lab: Sendable {
     public static let gatewayAddress = "10.77.0.1"
+    public static let witnessAddress = "10.77.0.13"
+    public static let witnessPort = 7433
     public static let clientAddress = "10.77.0.50"
     public static let primaryAddress = "10.77.0.100"
     public static let standbyAddress = "10.77.0.101"
@@ -47,15 +64,16 @@ public final class Lab: Sendable {
     public static let standbyAddress6 = "fd77::101"
 
     public let options: LabOptions
-    /// Hosts in the order of the options.
+    /// The database hosts, in the order of the options.
     public let hosts: [LabHost]
+    private let witnessMachine: LabHost?
     /// Where everything of this lab is: disks, logs, the client's records.
     public let folder: String
     let name: LabName
     let network: LabSwitch
     let client: LabPlug
     let observer: LabPlug
-    private let gateway: LabPlug
+    let gateway: LabPlug
     private let running = Mutex<[LabProcess]>([])
     private let leftovers = Mutex<LabError?>(nil)
 
@@ -86,11 +104,29 @@ public final class Lab: Sendable {
         gateway = plug(.gateway, 1)
         client = plug(.client, 50)
         observer = plug(.observer, 51)
-        hosts = options.hosts.map { host in
-            LabHost(
-                name: host.name, plug: plug(LabPort(host.name), host.number, paths: paths), network: network,
+        func machine(_ port: LabPort, _ number: UInt8, paths: Int, folders: [String]) -> LabHost {
+            let place = "\(folder)/\(port)"
+            return LabHost(
+                name: port.name, plug: plug(port, number, paths: paths), network: network,
                 place: LabHost.Place(
-                    lab: name, folder: "\(folder)/\(host.name)", binary: options.binary, userID: user, groupID: group))
+                    lab: name, folder: place, binary: options.binary, userID: user, groupID: group,
+                    folders: folders,
+                    wallClock: options.movableWallClocks.contains(port.name)
+                        ? WallClock(folder: "\(place)/wall") : nil))
+        }
+        hosts = options.hosts.map {
+            machine(LabPort($0.name), $0.number, paths: paths, folders: MachineSpec.persistentFolders)
+        }
+        witnessMachine =
+            options.hasWitness
+            ? machine(.witness, 13, paths: 1, folders: MachineSpec.witnessFolders) : nil
+        let names = machines.map(\.name)
+        guard Set(names).count == names.count, options.movableWallClocks.isSubset(of: names) else {
+            throw LabError(
+                attempted: "make a lab",
+                happened:
+                    "its machines are \(names), and clocks of \(options.movableWallClocks) shall move",
+                advice: "Give each machine a name of its own, and name only these.")
         }
     }
 
@@ -98,11 +134,28 @@ public final class Lab: Sendable {
     public var unremovedLeftovers: LabError? { leftovers.withLock { $0 } }
 
     public func host(_ name: String) throws(LabError) -> LabHost {
-        guard let host = hosts.first(where: { $0.name == name }) else {
-            throw LabError(attempted: "find the host \(name)", happened: "the lab has \(hosts.map(\.name))")
+        guard let host = machines.first(where: { $0.name == name }) else {
+            throw LabError(
+                attempted: "find the host \(name)", happened: "the lab has \(machines.map(\.name))")
         }
         return host
     }
+
+    /// The witness's machine: no PostgreSQL, no virtual addresses; its service is the witness.
+    /// - Throws: if the lab has none.
+    public var witness: LabHost {
+        get throws(LabError) {
+            guard let witnessMachine else {
+                throw LabError(
+                    attempted: "find the witness's machine", happened: "this lab has none",
+                    advice: "Make the lab with LabOptions.hasWitness.")
+            }
+            return witnessMachine
+        }
+    }
+
+    /// Everything that has power: the hosts and the witness's machine.
+    public var machines: [LabHost] { hosts + [witnessMachine].compactMap { $0 } }
 
     /// Switch, gateway, client; no host is booted. Removes what killed runs have left first.
     public func start() throws(LabError) {
@@ -116,6 +169,7 @@ public final class Lab: Sendable {
         do throws(LabError) {
             try LabRemains.register(name, folder: folder)
             try Text.makeFolder(folder)
+            for machine in machines { try machine.place.wallClock?.prepare() }
             try network.start()
             for plug in [gateway, client, observer] {
                 try plug.namespace.create()
@@ -141,7 +195,7 @@ public final class Lab: Sendable {
             return running
         }) { process.stop() }
         var failure: LabError?
-        for host in hosts {
+        for host in machines {
             do throws(LabError) { try host.powerOff() } catch { failure = failure ?? error }
         }
         // Also when a host did not go off in order: this ends what is left by force.
@@ -211,45 +265,4 @@ public final class Lab: Sendable {
 
     /// Ended by `stop()`.
     func keep(_ process: LabProcess) { running.withLock { $0.append(process) } }
-}
-
-// Faults of the network
-extension Lab {
-    /// Silently drops what goes from one port to another, one way; carrier stays. Again is fine.
-    /// - Parameter tcpPort: only the service on this port (both its requests and its answers in that direction).
-    public func cut(from: LabPort, to: LabPort, tcpPort: UInt16? = nil) throws(LabError) {
-        try network.cut(from: from, to: to, tcpPort: tcpPort)
-    }
-
-    public func heal(from: LabPort, to: LabPort, tcpPort: UInt16? = nil) throws(LabError) {
-        try network.heal(from: from, to: to, tcpPort: tcpPort)
-    }
-
-    /// Removes every cut. Ports that are down stay down.
-    public func heal() throws(LabError) { try network.healAll() }
-
-    /// Cuts a port off from all others, both ways, with carrier.
-    public func isolate(_ port: LabPort) throws(LabError) {
-        for other in allPorts() where other != port {
-            try cut(from: port, to: other)
-            try cut(from: other, to: port)
-        }
-    }
-
-    /// Between two ports, both ways.
-    public func separate(_ first: LabPort, _ second: LabPort) throws(LabError) {
-        try cut(from: first, to: second)
-        try cut(from: second, to: first)
-    }
-
-    /// Frames that cuts have dropped: proof that one was hit.
-    public func droppedFrames() throws(LabError) -> Int { try network.droppedFrames() }
-
-    /// The gateway's cable.
-    public func setGateway(down: Bool) throws(LabError) { try network.setPort(gateway, down: down) }
-
-    /// The client's neighbour table forgets everything.
-    public func forgetNeighbours() throws(LabError) { try client.namespace.ip(["neigh flush all"]) }
-
-    private func allPorts() -> [LabPort] { hosts.map(\.plug.port) + [.gateway, .client, .observer] }
 }

@@ -15,7 +15,10 @@ public struct LabConfiguration: Sendable {
     public var hasIPv6 = false
     /// `fast`, `standard` or `relaxed`.
     public var timing = "standard"
+    /// `witness` (the lab must have one) or `manual`.
     public var arbiterKind = "manual"
+    /// How long PostgreSQL may hang, as `3s`; nil: the default.
+    public var hangPatience: String?
     /// Lines added at the end.
     public var more = ""
 
@@ -24,6 +27,9 @@ public struct LabConfiguration: Sendable {
     /// Where the agents' programs are told to look.
     public static let path = "/etc/pgtandem/pgtandem.yml"
     public static let tlsDirectory = "/etc/pgtandem/tls"
+    /// On the witness's machine.
+    public static let witnessTLSDirectory = "/etc/pgtandem-witness/tls"
+    public static let witnessStateDirectory = "/var/lib/pgtandem-witness"
 
     /// The file of one node.
     public func yaml(node: LabHost, hosts: [LabHost]) -> String {
@@ -45,6 +51,7 @@ public struct LabConfiguration: Sendable {
             "  bin_directory: \(LabPostgres.binaries)",
             "  data_directory: \(LabPostgres.debianDataDirectory)",
         ]
+        if let hangPatience { lines.append("  hang_patience: \(hangPatience)") }
         if layout == .debian {
             lines += [
                 "  config_file: /etc/postgresql/\(LabPostgres.version)/main/postgresql.conf",
@@ -53,7 +60,9 @@ public struct LabConfiguration: Sendable {
         }
         lines += [
             "replication: { mode: \(mode) }",
-            "arbiter: { kind: \(arbiterKind) }",
+            arbiterKind == "witness"
+                ? "arbiter: { kind: witness, witness: { address: \(Lab.witnessAddress), port: \(Lab.witnessPort) } }"
+                : "arbiter: { kind: \(arbiterKind) }",
             "timing: { profile: \(timing) }",
             "tls: { directory: \(LabConfiguration.tlsDirectory) }",
             "state_directory: /var/lib/pgtandem",

@@ -21,7 +21,7 @@ public struct HostFile: Sendable {
 }
 
 extension LabHost {
-    /// Runs a program inside the host to its end.
+    /// Runs a program inside the host to its end. It is a look from outside: a frozen host does not freeze it.
     /// - Parameters:
     ///   - arguments: absolute path first (a bare name is looked up in the usual places).
     ///   - user: become it inside; nil: root.
@@ -52,21 +52,28 @@ extension LabHost {
         return result.output
     }
 
-    /// Starts a program inside the host and returns at once; it ends with the host at the latest.
+    /// Starts a program inside the host and returns at once; it is frozen with the host, and ends with it at the latest.
     /// - Parameter outputPath: on this machine; both streams are appended to it.
-    public func spawn(_ arguments: [String], user: String? = nil, outputPath: String) throws(LabError) -> LabProcess {
-        try LabProcess(
-            insideCommand(arguments, user: user), environment: Machine.environment, outputPath: outputPath)
+    public func spawn(_ arguments: [String], user: String? = nil, outputPath: String) throws(LabError)
+        -> LabProcess
+    {
+        let command = try insideCommand(arguments, user: user)
+        let joining = groupMembersPath.map {
+            ["/bin/sh", "-c", "echo 0 > \"$1\" && shift && exec \"$@\"", "join", $0]
+        }
+        return try LabProcess(
+            (joining ?? []) + command, environment: Machine.environment, outputPath: outputPath)
     }
 
     /// Puts files on the disk, whether the host is on or off. Paths are as inside, below one of the persistent folders
-    /// (/etc/pgtandem, /etc/postgresql, /var/lib/pgtandem, /var/lib/postgresql, /var/log/postgresql).
+    /// (/etc/pgtandem, /etc/postgresql, /var/lib/pgtandem, /var/lib/postgresql, /var/log/postgresql; on the witness's machine
+    /// /etc/pgtandem-witness and /var/lib/pgtandem-witness too).
     public func configure(files: [String: HostFile]) throws(LabError) {
         for (path, file) in files.sorted(by: { $0.key < $1.key }) {
-            guard MachineSpec.persistentFolders.contains(where: { path.hasPrefix("\($0)/") }) else {
+            guard place.folders.contains(where: { path.hasPrefix("\($0)/") }) else {
                 throw LabError(
                     attempted: "put \(path) on the host \(name)", happened: "that folder is not on its disk",
-                    advice: "Use one of \(MachineSpec.persistentFolders.joined(separator: ", ")).")
+                    advice: "Use one of \(place.folders.joined(separator: ", ")).")
             }
             let target = diskPath(of: path)
             try Text.makeFolder("/" + target.split(separator: "/").dropLast().joined(separator: "/"))
@@ -86,6 +93,10 @@ extension LabHost {
                 try Command.path("setpriv", package: "util-linux"), "--reuid=\(user)", "--regid=\(user)", "--init-groups",
                 "--inh-caps=-all", "--reset-env", "--",
             ]
+        }
+        if let clock = place.wallClock {
+            command.append("/usr/bin/env")
+            command += clock.environment.map { "\($0.key)=\($0.value)" }.sorted()
         }
         return command + arguments
     }

@@ -51,6 +51,20 @@ extension LabHost {
         return postgresProcesses(kind, dataDirectory: dataDirectory).count { ProcessTable.signal($0.pid, signal) }
     }
 
+    /// Sends a signal to every process of the program under test that runs this command (`run`, `guard`): also to those that no
+    /// service started, such as a guard that the agent keeps.
+    /// - Returns: how many got it.
+    /// - Throws: if the host is off.
+    @discardableResult
+    public func signalProgram(_ number: Int32, command: String) throws(LabError) -> Int {
+        _ = try machine(to: "signal pgtandem \(command)")
+        return processes().count { process in
+            let words = process.title.split(separator: " ").prefix(2)
+            return words.count == 2 && words[0].hasSuffix("/pgtandem") && words[1] == command
+                && ProcessTable.signal(process.pid, number)
+        }
+    }
+
     /// Titles are `postgres: [cluster_name: ]what …`; only the postmaster keeps its command line.
     static func kind(of title: String) -> PostgresProcess? {
         guard title.hasPrefix("postgres: ") else {

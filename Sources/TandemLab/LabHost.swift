@@ -21,6 +21,10 @@ public final class LabHost: Sendable {
         var binary: String
         var userID: UInt32
         var groupID: UInt32
+        /// Absolute paths that are on its disk.
+        var folders = MachineSpec.persistentFolders
+        /// Nil: its wall clock is the one of the machine that we run on.
+        var wallClock: WallClock?
 
         var disk: String { "\(folder)/disk" }
     }
@@ -28,9 +32,14 @@ public final class LabHost: Sendable {
     private struct State {
         var machine: Machine?
         var group: ControlGroup?
-        var service: [String] = []
-        var environment: [String: String] = [:]
-        var startsServiceAtBoot = false
+        var services: [HostService: ServicePlan] = [:]
+    }
+
+    struct ServicePlan {
+        var arguments: [String]
+        var environment: [String: String]
+        var lastAct: [String]
+        var startsAtBoot: Bool
     }
 
     init(name: String, plug: LabPlug, network: LabSwitch, place: Place) {
@@ -47,8 +56,12 @@ public final class LabHost: Sendable {
     public var address6: String { plug.address6(path: 0) }
     /// Of eth0; the same after each boot.
     public var hardwareAddress: String { plug.hardware(path: 0) }
-    /// Output of the service, over all boots.
-    public var serviceLogPath: String { "\(place.folder)/agent.log" }
+    /// Output of the agent (on the witness's machine: of the witness), over all boots.
+    public var serviceLogPath: String { serviceLogPath(.agent) }
+    /// Output of a service, over all boots.
+    public func serviceLogPath(_ service: HostService) -> String {
+        "\(place.folder)/\(service.rawValue).log"
+    }
     /// A file with the number of the host's process 1, while it runs: `nsenter -t $(cat FILE) -a` goes inside.
     public var pidPath: String { "\(place.folder)/pid" }
     /// Where an absolute path of the host's persistent folders lies on this machine.
@@ -56,21 +69,24 @@ public final class LabHost: Sendable {
 
     public var isRunning: Bool { state.withLock { $0.machine }.map { !$0.isGone() } ?? false }
 
-    /// What runs as the host's service from the next start of the machine on.
+    /// What runs as a service of the host from the next start of the machine on.
     /// - Parameters:
     ///   - arguments: absolute path first; started as root.
+    ///   - lastAct: run after every end of the service, whatever the reason, before it is started again (`ExecStopPost`);
+    ///     empty: nothing.
     ///   - startsAtBoot: as `systemctl enable`.
-    public func setService(_ arguments: [String], environment: [String: String] = [:], startsAtBoot: Bool) {
-        state.withLock { state in
-            state.service = arguments
-            state.environment = environment
-            state.startsServiceAtBoot = startsAtBoot
-        }
+    public func setService(
+        _ arguments: [String], as service: HostService = .agent, environment: [String: String] = [:],
+        lastAct: [String] = [], startsAtBoot: Bool
+    ) {
+        let plan = ServicePlan(
+            arguments: arguments, environment: environment, lastAct: lastAct, startsAtBoot: startsAtBoot)
+        state.withLock { $0.services[service] = plan }
     }
 
     /// Concerns the next boot.
-    public func setServiceStartsAtBoot(_ starts: Bool) {
-        state.withLock { $0.startsServiceAtBoot = starts }
+    public func setServiceStartsAtBoot(_ starts: Bool, _ service: HostService = .agent) {
+        state.withLock { $0.services[service]?.startsAtBoot = starts }
     }
 
     /// Switches it on: a fresh boot id, clocks near zero, other process numbers, empty /run, the old disk.
@@ -138,6 +154,9 @@ public final class LabHost: Sendable {
         return machine
     }
 
+    /// Nil: there are no control groups here, or it was never booted.
+    var groupMembersPath: String? { state.withLock { $0.group }.map { "\($0.path)/cgroup.procs" } }
+
     private func runningGroup(_ attempted: String) throws(LabError) -> ControlGroup {
         _ = try machine(to: attempted)
         guard let group = state.withLock({ $0.group }) else {
@@ -151,6 +170,15 @@ public final class LabHost: Sendable {
     private func end(_ machine: Machine) throws(LabError) {
         // In vain if it has died already; it is not reaped before isGone() says so, so the number is still its own.
         if !machine.isGone() { _ = ProcessTable.signal(machine.pid, SIGKILL) }
+        // The machine is gone when everything in it has been waited for. Programs that were started from outside (`spawn`) have
+        // parents outside, frozen with the host: these must run again, but not before everything inside is dead.
+        let group = state.withLock { $0.group }
+        if let group, group.isFrozen {
+            _ = SystemClock.wait(upTo: .seconds(2), step: .milliseconds(1)) {
+                machine.processes().allSatisfy { $0 == machine.pid }
+            }
+            try group.setFrozen(false)
+        }
         guard SystemClock.wait(upTo: .seconds(5), step: .milliseconds(1), until: machine.isGone) else {
             throw LabError(
                 attempted: "power off the host \(name)", happened: "processes \(machine.processes()) are left after 5 s",
@@ -164,29 +192,37 @@ public final class LabHost: Sendable {
     }
 
     private func spec() -> MachineSpec {
-        state.withLock { state in
-            MachineSpec(
-                hostname: name, disk: place.disk, stage: "\(place.folder)/stage", folders: MachineSpec.persistentFolders,
-                userID: place.userID, groupID: place.groupID, bootID: LabHost.freshBootID(),
-                lastPID: 300 + Int32(Random.word() % 20000), program: place.binary,
-                serviceLog: serviceLogPath, service: state.service,
-                environment: Machine.environment.merging(state.environment) { $1 },
-                startsService: state.startsServiceAtBoot && !state.service.isEmpty)
+        let plans = state.withLock { $0.services }
+        // The guard first: an agent that finds none does not wait for it for ever.
+        let services = [HostService.guardian, .agent].compactMap { service in
+            plans[service].map { plan in
+                ServiceSpec(
+                    service: service, arguments: plan.arguments,
+                    environment: Machine.environment.merging(place.wallClock?.environment ?? [:]) { $1 }
+                        .merging(plan.environment) { $1 },
+                    lastAct: plan.lastAct, log: serviceLogPath(service), startsAtBoot: plan.startsAtBoot)
+            }
         }
+        return MachineSpec(
+            hostname: name, disk: place.disk, stage: "\(place.folder)/stage", folders: place.folders,
+            userID: place.userID,
+            groupID: place.groupID, bootID: LabHost.freshBootID(),
+            lastPID: 300 + Int32(Random.word() % 20000),
+            program: place.binary, services: services, wallClock: place.wallClock?.folder)
     }
 
     /// As the packages of PostgreSQL and the agent leave a fresh host. Again is fine.
     private func layOut() throws(LabError) {
         let postgresOwned = ["/etc/postgresql", "/var/lib/pgtandem", "/var/lib/postgresql"]
         try Text.makeFolder("\(place.folder)/stage")
-        for folder in MachineSpec.persistentFolders where access(place.disk + folder, F_OK) != 0 {
+        for folder in place.folders where access(place.disk + folder, F_OK) != 0 {
             let path = place.disk + folder
             try Text.makeFolder(path)
             let owned = postgresOwned.contains(folder)
             try Text.setOwner(path, user: owned ? place.userID : 0, group: place.groupID)
             let mode: UInt32 =
                 switch folder {
-                case "/var/lib/pgtandem": 0o700
+                case "/var/lib/pgtandem", "/var/lib/pgtandem-witness": 0o700
                 case "/var/log/postgresql": 0o1775
                 default: 0o755
                 }

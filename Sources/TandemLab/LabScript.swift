@@ -25,7 +25,7 @@ public struct LabScript: Sendable {
         self.progress = progress
     }
 
-    /// The pair: the first two hosts; a third one may be a witness.
+    /// The pair: the first two hosts.
     private var nodes: [LabHost] { Array(lab.hosts.prefix(2)) }
 
     /// From nothing to a sound pair with a table for the load.
@@ -37,6 +37,7 @@ public struct LabScript: Sendable {
         }
         let (first, second) = (lab.hosts[0], lab.hosts[1])
         try configure()
+        if lab.options.hasWitness { try startWitness() }
         progress(.step("\(first.name): boot"))
         try first.boot()
         try makeDataFolder(on: first)
@@ -62,7 +63,35 @@ public struct LabScript: Sendable {
         try host.demand(["install", "-d", "-o", lab.options.osUser, "-g", lab.options.osUser, "/" + parent])
     }
 
-    /// Certificates and configuration files onto both disks; the agent becomes each host's service.
+    /// The witness's machine is booted, and the witness listens.
+    public func startWitness() throws(LabError) {
+        let machine = try lab.witness
+        progress(.step("\(machine.name): boot, and until the witness listens"))
+        try machine.boot()
+        var last = "nothing"
+        let listens = SystemClock.wait(upTo: .seconds(15), step: .milliseconds(50)) {
+            do throws(LabError) {
+                last = try machine.demand(
+                    ["ss", "-Hltn", "sport = :\(Lab.witnessPort)"], deadline: .seconds(5))
+                return !last.isEmpty
+            } catch {
+                last = "\(error)"
+                return false
+            }
+        }
+        guard listens else {
+            let log =
+                Text.read(machine.serviceLogPath)?.split(separator: "\n").suffix(3).joined(separator: "; ")
+                ?? "nothing"
+            throw LabError(
+                attempted: "start the witness",
+                happened: "it does not listen within 15 s; it said: \(log) \(last)",
+                advice: "Look at \(machine.serviceLogPath).")
+        }
+    }
+
+    /// Certificates and configuration files onto all disks; the agent, where there is one the guard, and the witness become
+    /// services.
     public func configure() throws(LabError) {
         let folder = "\(lab.folder)/tls"
         let names = nodes.map(\.name).joined(separator: ",")
@@ -75,18 +104,53 @@ public struct LabScript: Sendable {
             progress(.step("\(host.name): configuration"))
             let yaml = configuration.yaml(node: host, hosts: nodes)
             var files = [LabConfiguration.path: HostFile(yaml, mode: 0o644)]
-            for name in ["ca.crt", "node.crt", "node.key"] {
-                let path = "\(folder)/\(host.name)/\(name)"
-                guard let content = Text.read(path) else {
-                    throw LabError(attempted: "read \(path)", happened: "`tls create` did not make it")
-                }
-                files["\(LabConfiguration.tlsDirectory)/\(name)"] = HostFile(
-                    content, mode: name == "node.key" ? 0o600 : 0o644, owner: lab.options.osUser)
-            }
+            files.merge(
+                try certificates(
+                    "\(folder)/\(host.name)", to: LabConfiguration.tlsDirectory, owner: lab.options.osUser)
+            ) { $1 }
             try host.configure(files: files)
             // Not before `init` or `join`; from then on at each boot.
-            host.setService([LabHost.programPath, "run"], startsAtBoot: false)
+            setServices(of: host)
         }
+        guard lab.options.hasWitness else { return }
+        let machine = try lab.witness
+        progress(.step("\(machine.name): configuration"))
+        let (tls, state) = (
+            LabConfiguration.witnessTLSDirectory, LabConfiguration.witnessStateDirectory
+        )
+        try machine.configure(files: try certificates("\(folder)/witness", to: tls, owner: "root"))
+        machine.setService(
+            [
+                LabHost.programPath, "witness", "--listen", "\(Lab.witnessAddress):\(Lab.witnessPort)",
+                "--state", state,
+                "--tls", tls,
+            ], as: .witness, startsAtBoot: true)
+    }
+
+    /// As the packages' unit files: two services, and the guard's last act after the end of either (`ExecStopPost`).
+    private func setServices(of host: LabHost) {
+        guard lab.options.hasGuard else {
+            return host.setService([LabHost.programPath, "run"], startsAtBoot: false)
+        }
+        let guardian = [LabHost.programPath, "guard", "--config", LabConfiguration.path]
+        let lastAct = [LabHost.programPath, "guard", "--last-act", "--config", LabConfiguration.path]
+        host.setService(guardian, as: .guardian, lastAct: lastAct, startsAtBoot: false)
+        host.setService([LabHost.programPath, "run"], lastAct: lastAct, startsAtBoot: false)
+    }
+
+    private func certificates(
+        _ source: String, to target: String, owner: String
+    ) throws(LabError) -> [String: HostFile] {
+        var files: [String: HostFile] = [:]
+        for name in ["ca.crt", "node.crt", "node.key"] {
+            guard let content = Text.read("\(source)/\(name)") else {
+                throw LabError(
+                    attempted: "read \(source)/\(name)", happened: "`tls create` did not make it")
+            }
+            files["\(target)/\(name)"] = HostFile(
+                content, mode: name == "node.key" ? 0o600 : 0o644, owner: owner)
+        }
+        return files
     }
 
     /// What `pgtandem status --json` says, as far as the lab needs it.
@@ -158,8 +222,11 @@ public struct LabScript: Sendable {
 
     private func startAgent(on host: LabHost) throws(LabError) {
         progress(.step("\(host.name): start the agent"))
-        try host.startService()
-        host.setServiceStartsAtBoot(true)
+        // As at a boot: the guard first.
+        for service in lab.options.hasGuard ? [HostService.guardian, .agent] : [.agent] {
+            try host.startService(service)
+            host.setServiceStartsAtBoot(true, service)
+        }
     }
 
     /// The lab's clients log in from the client's address without a password; the agent owns only its own block.

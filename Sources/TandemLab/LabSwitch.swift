@@ -10,6 +10,7 @@ public struct LabPort: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     public init(_ name: String) { self.name = name }
     public init(stringLiteral value: String) { name = value }
 
+    public static let witness = LabPort("w")
     public static let gateway = LabPort("gateway")
     public static let client = LabPort("client")
     /// Where the sniffer asks from, so that its questions do not keep the client's neighbour table fresh.
@@ -45,6 +46,8 @@ final class LabSwitch: Sendable {
     let namespace: NetworkNamespace
     private let paths: Int
     private let cuts = Mutex<Set<Cut>>([])
+    /// In percent.
+    private let losses = Mutex<[Cut: Int]>([:])
 
     private struct Cut: Hashable {
         var from: LabPort
@@ -76,11 +79,18 @@ final class LabSwitch: Sendable {
               set cut_service {
                 typeof meta iifname . meta oifname . tcp dport
               }
+              counter cut {
+              }
+              counter loss {
+              }
+              chain losses {
+              }
               chain forwarding {
                 type filter hook forward priority 0; policy accept;
-                iifname . oifname @cut counter drop
-                iifname . oifname . tcp dport @cut_service counter drop
-                iifname . oifname . tcp sport @cut_service counter drop
+                iifname . oifname @cut counter name "cut" drop
+                iifname . oifname . tcp dport @cut_service counter name "cut" drop
+                iifname . oifname . tcp sport @cut_service counter name "cut" drop
+                jump losses
               }
             }
 
@@ -135,16 +145,45 @@ final class LabSwitch: Sendable {
         try element("delete", cut)
     }
 
-    func healAll() throws(LabError) {
-        cuts.withLock { $0.removeAll() }
-        try nft("flush set bridge lab cut\nflush set bridge lab cut_service\n")
+    /// One way; in place of an earlier loss there. 0: none.
+    func setLoss(percent: Int, from: LabPort, to: LabPort, tcpPort: UInt16?) throws(LabError) {
+        let way = Cut(from: from, to: to, tcpPort: tcpPort)
+        // One transaction at a time: each writes all of them.
+        try losses.withLock { (losses: inout [Cut: Int]) throws(LabError) in
+            losses[way] = percent == 0 ? nil : percent
+            let rules = losses.flatMap { way, percent in
+                (0..<paths).flatMap { path in
+                    let pair =
+                        "iifname \"\(way.from.interface(path: path))\" oifname \"\(way.to.interface(path: path))\""
+                    let services = way.tcpPort.map { ["tcp dport \($0)", "tcp sport \($0)"] } ?? [""]
+                    // nft knows no "less than 100 of 100".
+                    let lot = percent < 100 ? "numgen random mod 100 < \(percent) " : ""
+                    return services.map { "\(pair) \($0) \(lot)counter name \"loss\" drop" }
+                }
+            }
+            let lines =
+                ["flush chain bridge lab losses"]
+                + rules.sorted().map { "add rule bridge lab losses \($0)" }
+            try nft(lines.joined(separator: "\n") + "\n")
+        }
     }
 
-    /// How many frames the cuts have dropped so far: proof that one was really hit.
-    func droppedFrames() throws(LabError) -> Int {
-        let listing = try runNft(["list", "chain", "bridge", "lab", "forwarding"], input: "")
+    func healAll() throws(LabError) {
+        cuts.withLock { $0.removeAll() }
+        losses.withLock { $0.removeAll() }
+        try nft(
+            "flush set bridge lab cut\nflush set bridge lab cut_service\nflush chain bridge lab losses\n")
+    }
+
+    /// How many frames have been dropped so far by cuts (`cut`) or losses (`loss`): proof that one was really hit.
+    func frames(droppedBy counter: String) throws(LabError) -> Int {
+        let listing = try runNft(["list", "counter", "bridge", "lab", counter], input: "")
         let words = listing.split(whereSeparator: \.isWhitespace)
-        return zip(words, words.dropFirst()).reduce(0) { $1.0 == "packets" ? $0 + (Int($1.1) ?? 0) : $0 }
+        let found = zip(words, words.dropFirst()).first { $0.0 == "packets" }
+        guard let count = found.flatMap({ Int($0.1) }) else {
+            throw LabError(attempted: "count dropped frames", happened: "nft answered \(listing)")
+        }
+        return count
     }
 
     private func element(_ verb: String, _ cut: Cut) throws(LabError) {

@@ -11,8 +11,20 @@ final class Machine: Sendable {
     let pidNamespace: String
     private let orders: Descriptor
     private let answers: Descriptor
-    private let talk = Mutex<[UInt8]>([])
+    private let talk = Mutex(Talk())
     private let gone = Mutex(false)
+
+    /// Several threads may give orders at once; each waits for the answer with its own number.
+    private struct Talk {
+        var buffer: [UInt8] = []
+        var isReady = false
+        /// What process 1 said instead of "ready".
+        var complaint: String?
+        var hasEnded = false
+        var lastOrder = 0
+        var expected: Set<Int> = []
+        var answers: [Int: String] = [:]
+    }
 
     /// - Parameter log: where process 1 writes its own complaints.
     init(
@@ -25,6 +37,7 @@ final class Machine: Sendable {
         let errors = Descriptor(complaints)
         let namespace = try network.open()
         let members = group?.openMembers()
+        let realTime = ControlGroup.openRealTimeMembers()
         var pid: pid_t = -1
         var stage: UnsafePointer<CChar>?
         let code = SpawnOrder.withCStrings([binary, "lab-init", "--spec", specPath]) { arguments in
@@ -33,7 +46,7 @@ final class Machine: Sendable {
                     var order = clab_machine(
                         path: arguments[0], arguments: arguments, environment: environment, input: down.reading.number,
                         output: up.writing.number, errors: errors.number, network: namespace.number,
-                        cgroup: members?.number ?? -1, clocks: texts[0])
+                        cgroup: members?.number ?? -1, realtime: realTime?.number ?? -1, clocks: texts[0])
                     return clab_start_machine(&order, &pid, &stage)
                 }
             }
@@ -58,30 +71,38 @@ final class Machine: Sendable {
 
     /// Waits for the first word of process 1.
     func awaitReady(upTo patience: Duration) throws(LabError) {
-        let line = try talk.withLock { (buffer: inout [UInt8]) throws(LabError) -> String in
-            try self.line(&buffer, upTo: patience, about: "boot")
+        let word = try answer(upTo: patience, about: "boot") { talk in
+            talk.isReady ? "ready" : talk.complaint
         }
-        guard line == "ready" else {
-            throw LabError(attempted: "boot a host", happened: "process 1 said \(line)")
+        guard word == "ready" else {
+            throw LabError(attempted: "boot a host", happened: "process 1 said \(word)")
         }
     }
 
     /// One order, one answer (without its "ok").
     func order(_ order: String, upTo patience: Duration = .seconds(5)) throws(LabError) -> String {
-        try talk.withLock { (buffer: inout [UInt8]) throws(LabError) -> String in
-            // An answer that came after its deadline must not be taken for this one's.
-            while Poll.readable([answers.number], upTo: .zero)[0], receive(&buffer) {}
-            buffer = []
-            let bytes = Array("\(order)\n".utf8)
-            guard cl_write_quietly(orders.number, bytes, bytes.count) == bytes.count else {
-                throw LabError(attempted: "order a host to \(order)", happened: "it is off")
-            }
-            let answer = try line(&buffer, upTo: patience, about: order)
-            guard answer.hasPrefix("ok") else {
-                throw LabError(attempted: "order a host to \(order)", happened: answer)
-            }
-            return String(answer.dropFirst(3))
+        let number: Int? = talk.withLock { talk in
+            talk.lastOrder += 1
+            let bytes = Array("\(talk.lastOrder) \(order)\n".utf8)
+            guard cl_write_quietly(orders.number, bytes, bytes.count) == bytes.count else { return nil }
+            talk.expected.insert(talk.lastOrder)
+            return talk.lastOrder
         }
+        guard let number else {
+            throw LabError(attempted: "order a host to \(order)", happened: "it is off")
+        }
+        defer {
+            // An answer that comes after its deadline is nobody's.
+            talk.withLock { talk in
+                talk.expected.remove(number)
+                talk.answers[number] = nil
+            }
+        }
+        let answer = try answer(upTo: patience, about: order) { $0.answers[number] }
+        guard answer.hasPrefix("ok") else {
+            throw LabError(attempted: "order a host to \(order)", happened: answer)
+        }
+        return String(answer.dropFirst(3))
     }
 
     /// True once no process of the machine is left: the kernel lets process 1 go last.
@@ -104,29 +125,48 @@ final class Machine: Sendable {
         }
     }
 
-    private func line(_ buffer: inout [UInt8], upTo patience: Duration, about: String) throws(LabError) -> String {
-        let end = SystemClock.now() + patience.nanoseconds
+    private func answer(
+        upTo patience: Duration, about: String, _ find: (Talk) -> String?
+    ) throws(LabError) -> String {
+        let end = SystemClock.after(patience)
         while true {
-            if let stop = buffer.firstIndex(of: UInt8(ascii: "\n")) {
-                defer { buffer.removeSubrange(...stop) }
-                return String(decoding: buffer[..<stop], as: UTF8.self)
+            let (found, hasEnded) = talk.withLock { talk in
+                receive(&talk)
+                return (find(talk), talk.hasEnded)
             }
-            let left = Duration.nanoseconds(max(0, end - SystemClock.now()))
-            guard Poll.readable([answers.number], upTo: left)[0] else {
-                throw LabError(attempted: "get an answer of a host (\(about))", happened: "none within \(patience)")
+            if let found { return found }
+            let attempted = "get an answer of a host (\(about))"
+            guard !hasEnded else { throw LabError(attempted: attempted, happened: "it went off") }
+            let left = end - SystemClock.now()
+            guard left > 0 else {
+                throw LabError(attempted: attempted, happened: "none within \(patience)")
             }
-            guard receive(&buffer) else {
-                throw LabError(attempted: "get an answer of a host (\(about))", happened: "it went off")
-            }
+            // Not for longer: another thread may have taken this one's answer off the pipe.
+            _ = Poll.readable([answers.number], upTo: min(.nanoseconds(left), .milliseconds(5)))
         }
     }
 
-    /// False at the end of the pipe.
-    private func receive(_ buffer: inout [UInt8]) -> Bool {
-        var piece = [UInt8](repeating: 0, count: 4096)
-        let count = read(answers.number, &piece, piece.count)
-        guard count > 0 else { return count < 0 && errno == EINTR }
-        buffer += piece.prefix(count)
-        return true
+    /// Takes what is there, without waiting.
+    private func receive(_ talk: inout Talk) {
+        while !talk.hasEnded, Poll.readable([answers.number], upTo: .zero)[0] {
+            var piece = [UInt8](repeating: 0, count: 4096)
+            let count = read(answers.number, &piece, piece.count)
+            if count > 0 { talk.buffer += piece.prefix(count) }
+            if count == 0 || (count < 0 && errno != EINTR) { talk.hasEnded = true }
+        }
+        while let stop = talk.buffer.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = String(decoding: talk.buffer[..<stop], as: UTF8.self)
+            talk.buffer.removeSubrange(...stop)
+            let words = line.split(separator: " ", maxSplits: 1)
+            if let number = words.first.flatMap({ Int($0) }) {
+                if talk.expected.contains(number) {
+                    talk.answers[number] = words.count > 1 ? String(words[1]) : ""
+                }
+            } else if line == "ready" {
+                talk.isReady = true
+            } else {
+                talk.complaint = line
+            }
+        }
     }
 }

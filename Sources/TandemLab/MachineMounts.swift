@@ -6,13 +6,21 @@ import TandemSystem
 /// here is gone with the machine.
 struct MachineMounts {
     let spec: MachineSpec
+    /// Folders that are copies made of binds already: anything can be made in them.
+    private var replaced: Set<String> = []
 
-    func prepare() throws(LabError) {
+    init(spec: MachineSpec) { self.spec = spec }
+
+    mutating func prepare() throws(LabError) {
         // Without this every mount below would appear on the machine that we run on.
         try mount("none", "/", nil, flags: UInt(MS_REC | MS_PRIVATE))
         // From the lab's folder, which the mounts further down may hide.
         for folder in spec.folders { try bindFolder(folder) }
         try bindProgram()
+        if let clock = spec.wallClock {
+            try makeMountPoint(WallClock.place)
+            try mount(clock, WallClock.place, nil, flags: UInt(MS_BIND))
+        }
         // A new mount of /proc shows the new process numbers; of /sys, the new network namespace.
         try mount("proc", "/proc", "proc", flags: UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC))
         try mount("sysfs", "/sys", "sysfs", flags: UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC))
@@ -43,13 +51,13 @@ struct MachineMounts {
         try mount(place, "/proc/sys/kernel/random/boot_id", nil, flags: UInt(MS_BIND))
     }
 
-    private func bindFolder(_ folder: String) throws(LabError) {
+    private mutating func bindFolder(_ folder: String) throws(LabError) {
         try makeMountPoint(folder)
         try mount(spec.disk + folder, folder, nil, flags: UInt(MS_BIND))
     }
 
     /// The agent becomes another user, who may not be able to reach the program where it was built.
-    private func bindProgram() throws(LabError) {
+    private mutating func bindProgram() throws(LabError) {
         let place = LabHost.programPath
         if access(place, F_OK) != 0 {
             let folder = parentOf(place)
@@ -61,7 +69,7 @@ struct MachineMounts {
 
     /// The folder may not exist on the machine we run on, and it shall not be made there: its nearest existing parent is
     /// replaced, for this machine only, by a copy made of binds, in which it can be made.
-    private func makeMountPoint(_ folder: String) throws(LabError) {
+    private mutating func makeMountPoint(_ folder: String) throws(LabError) {
         guard try !isFolder(folder) else { return }
         var parent = folder
         repeat { parent = parentOf(parent) } while try !isFolder(parent)
@@ -69,7 +77,8 @@ struct MachineMounts {
         try Text.makeFolder(folder)
     }
 
-    private func replaceByBinds(_ folder: String) throws(LabError) {
+    private mutating func replaceByBinds(_ folder: String) throws(LabError) {
+        guard !replaced.contains(folder) else { return }
         try mount("tmpfs", spec.stage, "tmpfs", flags: UInt(MS_NOSUID | MS_NODEV), data: "mode=0755")
         for name in Text.names(in: folder) {
             let from = "\(folder)/\(name)"
@@ -90,6 +99,7 @@ struct MachineMounts {
             }
         }
         try mount(spec.stage, folder, nil, flags: UInt(MS_MOVE))
+        replaced.insert(folder)
     }
 
     private func parentOf(_ path: String) -> String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }

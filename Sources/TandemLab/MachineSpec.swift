@@ -17,17 +17,18 @@ struct MachineSpec: Codable, Sendable {
     var lastPID: Int32
     /// The program under test, on this machine; it appears as `LabHost.programPath`.
     var program: String
-    /// Standard output and error of the service; opened before the mounts.
-    var serviceLog: String
-    /// Empty: none.
-    var service: [String]
-    var environment: [String: String]
-    var startsService: Bool
+    var services: [ServiceSpec]
+    /// A folder with the wall clock's parts (`WallClock`), which appears as `WallClock.place`; nil: the clock is this machine's.
+    var wallClock: String?
 
     /// The folders that belong to a host and survive its power-off.
     static let persistentFolders = [
         "/etc/pgtandem", "/etc/postgresql", "/var/lib/pgtandem", "/var/lib/postgresql", "/var/log/postgresql",
     ]
+    /// Those of the witness's machine: PostgreSQL's are there too, and stay empty, so that those of the machine that we run on
+    /// are not seen.
+    static let witnessFolders =
+        persistentFolders + ["/etc/pgtandem-witness", "/var/lib/pgtandem-witness"]
 
     func write(to path: String) throws(LabError) {
         do {

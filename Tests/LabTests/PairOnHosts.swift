@@ -22,21 +22,41 @@ final class PairOnHosts {
     private var load: LabLoad?
     private var sniffer: Sniffer?
 
-    private init(_ configuration: LabConfiguration) throws {
+    private init(_ configuration: LabConfiguration, movableWallClocks: Set<String>) throws {
         let folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
-        lab = try Lab(LabOptions(binary: Self.binary, directory: folder))
+        lab = try Lab(
+            LabOptions(
+                binary: Self.binary, directory: folder, hasWitness: configuration.arbiterKind == "witness",
+                movableWallClocks: movableWallClocks))
         script = LabScript(lab, configuration: configuration)
         a = lab.hosts[0]
         b = lab.hosts[1]
     }
 
+    /// As the other one, in few words.
+    /// - Parameters:
+    ///   - arbiter: `witness` (a third machine, `pair.w`, and a guard on both hosts) or `manual`.
+    ///   - timing: `fast`, `standard` or `relaxed`.
+    ///   - mode: `synchronous` or `asynchronous`.
+    ///   - movableWallClocks: machines whose wall clock the story moves.
+    static func story(
+        arbiter: String, timing: String = "standard", mode: String = "synchronous", movableWallClocks: Set<String> = [],
+        _ body: (PairOnHosts) throws -> Void
+    ) throws {
+        var configuration = LabConfiguration()
+        configuration.arbiterKind = arbiter
+        configuration.timing = timing
+        configuration.mode = mode
+        try story(configuration, movableWallClocks: movableWallClocks, body)
+    }
+
     /// Brings a pair up, runs the story, and holds it to what must always be true: no acknowledged commit lost, one
     /// acknowledger at a time, no address answered by two machines for more than 500 ms.
     static func story(
-        _ configuration: LabConfiguration = LabConfiguration(), preparing: (LabHost) throws(LabError) -> Void = { _ in },
-        _ body: (PairOnHosts) throws -> Void
+        _ configuration: LabConfiguration = LabConfiguration(), movableWallClocks: Set<String> = [],
+        preparing: (LabHost) throws(LabError) -> Void = { _ in }, _ body: (PairOnHosts) throws -> Void
     ) throws {
-        let pair = try PairOnHosts(configuration)
+        let pair = try PairOnHosts(configuration, movableWallClocks: movableWallClocks)
         do {
             try pair.lab.start()
             try pair.script.bringUp(preparing: preparing)
@@ -65,6 +85,9 @@ final class PairOnHosts {
     }
 
     // MARK: - what is so
+
+    /// The witness's machine; an error without arbiter `witness`.
+    var w: LabHost { get throws { try lab.witness } }
 
     func host(_ name: String) -> LabHost { name == "a" ? a : b }
 
@@ -132,10 +155,13 @@ final class PairOnHosts {
     }
 
     private func lastWords() -> String {
-        lab.hosts.map { host in
-            let log =
-                FileManager.default.contents(atPath: host.serviceLogPath).map { String(decoding: $0, as: UTF8.self) } ?? "no log"
-            return "--- agent on \(host.name):\n" + log.split(separator: "\n").suffix(40).joined(separator: "\n")
+        lab.machines.flatMap { machine in
+            HostService.allCases.compactMap { service in
+                FileManager.default.contents(atPath: machine.serviceLogPath(service)).map { log in
+                    let lines = String(decoding: log, as: UTF8.self).split(separator: "\n").suffix(40)
+                    return "--- \(service) on \(machine.name):\n" + lines.joined(separator: "\n")
+                }
+            }
         }.joined(separator: "\n")
     }
 }

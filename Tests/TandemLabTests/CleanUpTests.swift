@@ -10,19 +10,42 @@ extension LabTests {
         @Test("A lab whose program is killed loses its processes at once, and the rest when the next one starts")
         func killed() async throws {
             await #expect(processExitsWith: .signal(SIGKILL)) {
-                let lab = try Lab(LabOptions(binary: LabFixture.binary, directory: LabFixture.directory))
+                let lab = try Lab(
+                    LabOptions(
+                        binary: LabFixture.binary, directory: LabFixture.directory, hasWitness: true,
+                        movableWallClocks: ["a"]))
                 try lab.start()
-                let host = try lab.host("a")
-                host.setService(["/bin/sleep", "1000"], startsAtBoot: true)
-                try host.boot()
+                for machine in lab.machines {
+                    for service in HostService.allCases {
+                        machine.setService(
+                            ["/bin/sleep", "1000"], as: service, lastAct: ["/bin/sleep", "1000"],
+                            startsAtBoot: true)
+                    }
+                    try machine.boot()
+                }
                 _ = try lab.startLoad()
+                try lab.setLoss(percent: 50, from: "w", to: "a")
+                let host = try lab.host("a")
+                try host.moveWallClock(hours: 5)
+                _ = try host.spawn(["/bin/sleep", "1000"], outputPath: "\(lab.folder)/sleep.out")
+                // One in its last act, one frozen.
+                try host.killService(.guardian)
+                try lab.witness.freeze()
                 kill(getpid(), SIGKILL)
             }
             let dead = LabRemains.all().filter { !$0.ownerIsAlive }
             #expect(dead.count == 1)
-            #expect(SystemClock.wait(upTo: .seconds(3)) { Text.names(in: "/proc").allSatisfy { !isLab(process: $0, of: dead) } })
+            // A frozen machine does not hear that its lab is gone: it stands still until it is swept away.
+            func left() -> [String] {
+                Text.names(in: "/proc").filter { isLab(process: $0, of: dead) }.compactMap { Text.read("/proc/\($0)/cmdline") }
+            }
+            #expect(SystemClock.wait(upTo: .seconds(3)) { left().allSatisfy { $0.contains("/w/machine.json") } })
             #expect(try Lab.sweep() == 1)
             #expect(LabRemains.all().filter { !$0.ownerIsAlive } == [])
+            #expect(
+                Text.names(in: LabFixture.directory).allSatisfy { name in
+                    !dead.contains { name.hasPrefix("\($0)") }
+                })
         }
 
         @Test("A lab that is interrupted removes everything, and the program ends by the signal")
@@ -45,6 +68,27 @@ extension LabTests {
                 try lab.host("a").boot()
                 try Lab.sweep()
                 #expect(try lab.host("a").demand(["/bin/echo", "here"]) == "here\n")
+            }
+        }
+
+        @Test(
+            "Two labs at the same time have a witness each, and neither sees the other's faults or its end"
+        )
+        func twoAtOnce() throws {
+            try LabFixture.withLab(hasWitness: true) { first in
+                try LabFixture.withLab(hasWitness: true) { second in
+                    for lab in [first, second] {
+                        try lab.witness.serve(Lab.witnessPort)
+                        try lab.host("a").boot()
+                    }
+                    try second.isolate("w")
+                    try second.setLoss(percent: 100, from: "a", to: .gateway)
+                    try second.witness.freeze()
+                    #expect(try first.host("a").awaitReaches(Lab.witnessAddress, Lab.witnessPort))
+                    #expect(try !second.host("a").reaches(Lab.witnessAddress, Lab.witnessPort))
+                    #expect(try first.droppedFrames() == 0 && first.lostFrames() == 0)
+                }
+                #expect(try first.host("a").reaches(Lab.witnessAddress, Lab.witnessPort))
             }
         }
 

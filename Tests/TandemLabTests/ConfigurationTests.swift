@@ -18,6 +18,13 @@ struct ConfigurationTests {
         #expect(yaml.contains("  primary: [10.77.0.100, \"fd77::100\"]\n"))
         #expect(yaml.contains("  config_file: /etc/postgresql/15/main/postgresql.conf\n"))
         #expect(yaml.contains("arbiter: { kind: manual }\n"))
+        #expect(!yaml.contains("hang_patience"))
+        configuration.arbiterKind = "witness"
+        configuration.hangPatience = "3s"
+        #expect(configuration.yaml(node: try lab.host("b"), hosts: lab.hosts).contains("\n  hang_patience: 3s\n"))
+        #expect(
+            configuration.yaml(node: try lab.host("b"), hosts: lab.hosts).contains(
+                "\narbiter: { kind: witness, witness: { address: 10.77.0.13, port: 7433 } }\n"))
     }
 
     @Test("The status is understood whether it is of one node or of both")

@@ -1,4 +1,5 @@
 import Foundation
+import TandemSystem
 import Testing
 
 @testable import TandemLab
@@ -17,8 +18,15 @@ enum LabFixture {
 
     static let canRun = geteuid() == 0 && access(binary, X_OK) == 0 && access("/usr/sbin/nft", X_OK) == 0
 
-    static func withLab(secondPath: Bool = false, _ body: (Lab) throws -> Void) throws {
-        let lab = try Lab(LabOptions(binary: binary, directory: directory, secondPath: secondPath))
+    static func withLab(
+        secondPath: Bool = false, hasWitness: Bool = false, movableWallClocks: Set<String> = [],
+        _ body: (Lab) throws -> Void
+    ) throws {
+        let lab = try Lab(
+            LabOptions(
+                binary: binary, directory: directory, hasWitness: hasWitness,
+                movableWallClocks: movableWallClocks,
+                secondPath: secondPath))
         do {
             try lab.start()
             try body(lab)
@@ -45,3 +53,47 @@ enum LabFixture {
 /// Root, nft and the program are needed; two labs at a time would only slow each other down.
 @Suite(.serialized, .enabled(if: LabFixture.canRun), .timeLimit(.minutes(5)))
 enum LabTests {}
+
+extension LabHost {
+    /// Its service becomes one that greets whoever connects, and the host is booted.
+    func serve(_ port: Int) throws {
+        let server = """
+            import socket
+            s = socket.create_server(("0.0.0.0", \(port)))
+            while True:
+                c, _ = s.accept()
+                c.sendall(b"hello\\n")
+                c.close()
+            """
+        setService(["/usr/bin/python3", "-c", server], startsAtBoot: true)
+        try boot()
+        let listens = try SystemClock.wait(upTo: .seconds(5)) {
+            try !demand(["ss", "-Hltn", "sport = :\(port)"]).isEmpty
+        }
+        #expect(listens)
+    }
+
+    /// Whether it is greeted there, within a second.
+    func reaches(_ address: String, _ port: Int) throws -> Bool {
+        let probe =
+            "exec 3<>/dev/tcp/\(address)/\(port) && read -t 1 word <&3 && test \"$word\" = hello"
+        return try run(["/bin/bash", "-c", probe], deadline: .seconds(1)).succeeded
+    }
+
+    func awaitReaches(_ address: String, _ port: Int) throws -> Bool {
+        try SystemClock.wait(upTo: .seconds(5)) { try reaches(address, port) }
+    }
+
+    func log(_ service: HostService = .agent) -> String { Text.read(serviceLogPath(service)) ?? "" }
+}
+
+extension Lab {
+    /// As `reaches`, from the client's place.
+    func clientReaches(_ address: String, _ port: Int) throws -> Bool {
+        let probe =
+            "exec 3<>/dev/tcp/\(address)/\(port) && read -t 1 word <&3 && test \"$word\" = hello"
+        let tool = Tool(
+            "/usr/bin/nsenter", ["--net=\(client.namespace.path)", "/bin/bash", "-c", probe])
+        return try tool.run(deadline: .seconds(1)).succeeded
+    }
+}

@@ -13,6 +13,7 @@ typedef struct {
     int errors;
     int network;             // descriptor of a network namespace
     int cgroup;              // descriptor of a cgroup.procs file, or -1
+    int realtime;            // descriptor of the cgroup.procs file of a group in which real-time priority may be had, or -1
     const char *clocks;      // text for timens_offsets, or NULL for the clocks of this machine
 } clab_machine;
 
