@@ -20,6 +20,12 @@ extension Node {
             }
             return
         }
+        if rejoin.completed(operation, outcome, at: now, retry: policy.retry) {
+            // What was seen last is older than what was done.
+            instance.isStale = true
+            if case .done = outcome { instance.failure = nil }
+            return
+        }
         if addresses.completed(operation, outcome, at: now + policy.retry) { return }
         if guardian.completed(operation, outcome, at: now, retry: policy.timing.margin / 4) { return }
         if settings.completed(operation, outcome, at: now + policy.retry) { return }

@@ -28,6 +28,10 @@ public enum Effect: Hashable, Sendable, Codable {
     case findEndOfWAL(from: LSN, OperationID)
     /// Have all WAL up to here: from the stream, or from the peer's `pg_wal` by the agents' link (4.4, step 4; 6.3).
     case receiveWAL(upTo: LSN, OperationID)
+    /// Compare the stopped instance with the other node's, which serves (section 6).
+    case survey(OperationID)
+    /// Rewind the directory, or replace it by a new copy; the mark inside is written last. Only under `sole`. Interrupted: a new copy.
+    case rejoin(RejoinWay, OperationID)
     /// `regardless`: with authority, another machine's answer raises an alarm and does not stop the taking (7). `until`: the lease as it was
     /// at the order; past it, the order is void, whatever held it up.
     indirect case claimAddress(AddressRole, regardless: Bool, until: Moment?, OperationID)

@@ -78,6 +78,7 @@ public enum Outcome: Hashable, Sendable, Codable {
     case position(LSN)
     /// The promotion's new timeline, and where it left the old one.
     case promoted(timeline: Timeline, fork: LSN)
+    case surveyed(Survey)
     /// What was attempted, what happened, what to do.
     case failed(String)
 }

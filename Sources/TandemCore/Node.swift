@@ -24,6 +24,7 @@ public struct Node: Sendable, Codable {
     var notesOrdered: Notes?
     var notesNotBefore: Instant?
     var instance = InstanceKeeper()
+    var rejoin = RejoinKeeper()
     var addresses = AddressKeeper()
     var settings = SettingsKeeper()
     var freshness = Freshness()
@@ -134,6 +135,7 @@ public struct Node: Sendable, Codable {
         case .postgres(let observation):
             postgres = observation
             instance.observed(observation)
+            noteStream(observation, at: now)
         case .hello(let session):
             peer.begin(session)
         case .linkLost:

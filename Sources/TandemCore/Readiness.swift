@@ -35,6 +35,7 @@ extension Node {
         if case .standby = state, let ledger, let postgres, postgres.condition == .stopped, postgres.copy?.node != policy.node {
             remarks.append(Refusal.otherCopy(ledger: ledger.standbyCopy, here: postgres.copy?.copy).text)
         }
+        if case .standby = state, let remark = rejoinRemark { remarks.append(remark) }
         if let why = instance.failure, postgres?.isRunning != true { remarks.append(why) }
         if held.primary != .all, let why = addresses.primaryFailure { remarks.append(why) }
         if held.standby != .all, let why = addresses.standbyFailure { remarks.append(why) }

@@ -43,6 +43,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
     case busy(String)
+    /// A person has to decide about the directory here (section 6).
+    case cannotRejoin(String)
     case contradiction(Ledger, Ledger)
     /// The peer said so itself; its words.
     case peerSays(RefusalNote)
@@ -53,7 +55,8 @@ public enum Refusal: Hashable, Sendable, Codable {
         "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving",
         "notToldPairedSinceBoot",
         "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "namesOverridden", "otherSystem",
-        "otherVersion", "busy", "contradiction",
+        "otherVersion", "busy", "cannotRejoin",
+        "contradiction",
     ]
 
     /// Stable, for scripts: never changed once it stands in a release.
@@ -85,6 +88,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
         case .busy: "busy"
+        case .cannotRejoin: "cannotRejoin"
         case .contradiction: "contradiction"
         case .peerSays(let note): note.code
         }
@@ -133,6 +137,7 @@ public enum Refusal: Hashable, Sendable, Codable {
             "the hosts hold different databases: system identifier \(here) here, \(there) there"
         case .otherVersion(let here, let there): "PostgreSQL \(here) here, \(there) there: a pair needs one major version"
         case .busy(let what): what
+        case .cannotRejoin(let why): "this node cannot come back as standby by itself: \(why)"
         case .contradiction(let mine, let theirs):
             "two different ledgers carry the same term and step: \(mine) here, \(theirs) there; a person must decide which host's data stands"
         case .peerSays(let note): note.text
@@ -142,7 +147,7 @@ public enum Refusal: Hashable, Sendable, Codable {
     /// A reason that no person's word removes (4.3): the instance could not be promoted, or it would be the wrong one.
     var isBeyondWords: Bool {
         switch self {
-        case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy,
+        case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy, .cannotRejoin,
             .contradiction:
             true
         case .notPaired, .otherCopy, .notStreaming, .delayed, .configurationsDiffer, .behind, .tooOld, .lagUnknown, .peerSilent,

@@ -143,9 +143,7 @@ extension World {
     private func needsJoining(_ host: SimHost) -> Bool {
         if host.isLedgerDamaged || host.mark == nil || host.ledger == nil { return true }
         if host.state == .halted { return true }
-        let peer = other(host)
-        let isBehind = host.ledger?.primary == peer.name && peer.postgres.condition == .open
-        return isBehind && peer.ledger?.bond == .sole && !host.postgres.isPrefix(of: peer.postgres)
+        return false
     }
 
     func join(_ host: SimHost) {

@@ -48,6 +48,14 @@ extension World {
                 violate(.order, "\(host.name) is to be promoted, and its durable ledger is \(host.ledger?.description ?? "none")")
             }
             (lane, low, high) = (.control, 20, 150)
+        case .survey: (lane, low, high) = (.control, 5, 60)
+        case .rejoin(let way, _):
+            // Its directory is nobody's until the mark is written, last.
+            if host.ledger?.bond != .sole {
+                violate(.order, "\(host.name) changes its directory while its ledger is \(host.ledger?.description ?? "none")")
+            }
+            if way == .rewind { host.mark?.node = other(host).name }
+            (lane, low, high) = (.control, 200, 3000)
         case .findEndOfWAL, .receiveWAL: (lane, low, high) = (.control, 1, 50)
         case .configure: (lane, low, high) = (.settings, 1, 20)
         case .confirmSynchronous, .confirmPosition, .checkpoint: (lane, low, high) = (.confirm, 20, 120)
@@ -124,6 +132,10 @@ extension World {
             report(id, has ? .done : .failed("the standby does not have it"))
         case .checkpoint(let id):
             report(id)
+        case .survey(let id):
+            report(id, survey(host))
+        case .rejoin(_, let id):
+            report(id, again ? .done : rejoin(host))
         case .findEndOfWAL(_, let id):
             if host.postgres.hasProcesses {
                 violate(.order, "the end of WAL was looked for on \(host.name) while PostgreSQL runs")
@@ -173,6 +185,38 @@ extension World {
         later(.milliseconds(patience * host.slowness), .instanceIsUp(host.party, start: host.postgres.start))
     }
 
+    /// The instance is stopped, and compared with one that serves.
+    private func survey(_ host: SimHost) -> Outcome {
+        let peer = other(host)
+        guard host.postgres.condition == .stopped else { return .failed("it is not stopped") }
+        guard canCopy(host) else { return .failed("the primary's PostgreSQL cannot be asked") }
+        guard host.mark?.node == host.name else { return .surveyed(.copy("a rewind was interrupted")) }
+        if host.postgres.isPrefix(of: peer.postgres) { return .surveyed(.plain) }
+        switch random.below(20) {
+        case 0: return .surveyed(.refuse("the disk is too small"))
+        case 1...4: return .surveyed(.copy("WAL that a rewind needs is gone"))
+        default: return .surveyed(.rewind(fork: host.postgres.end, lost: 100))
+        }
+    }
+
+    private func rejoin(_ host: SimHost) -> Outcome {
+        let peer = other(host)
+        guard host.postgres.condition == .stopped, host.mark != nil, host.aside == nil else { return .failed("it is not stopped") }
+        guard canCopy(host) else { return .failed("the connection to the primary ended") }
+        host.copy = CopyID(high: UInt64(host.party.rawValue + 1), low: UInt64(now))
+        host.mark = .init(copy: host.copy, node: host.name)
+        host.postgres.wal = peer.postgres.wal
+        host.postgres.timeline = peer.postgres.timeline
+        say(host.name.text, "has a directory like the primary's again")
+        return .done
+    }
+
+    private func canCopy(_ host: SimHost) -> Bool {
+        let peer = other(host)
+        return peer.isAlive && peer.postgres.condition == .open && peer.aside == nil && host.aside == nil && host.mark != nil
+            && !isCut(host.party, peer.party) && !isCut(peer.party, host.party)
+    }
+
     private func promote(_ host: SimHost) -> Outcome {
         if host.postgres.condition == .open { return .done }
         guard host.postgres.condition == .recovering else { return .failed("it does not recover") }
@@ -202,6 +246,7 @@ extension Effect {
         case .configure: .configure
         case .confirmSynchronous, .confirmPosition: .confirm
         case .findEndOfWAL: .findEndOfWAL
+        case .survey, .rejoin: .rejoin
         case .receiveWAL: .receiveWAL
         case .claimAddress: .claimAddress
         case .releaseAddress: .releaseAddress
@@ -213,7 +258,7 @@ extension Effect {
     var operation: OperationID? {
         switch self {
         case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
-            .confirmPosition(_, let id), .checkpoint(let id), .findEndOfWAL(_, let id), .receiveWAL(_, let id),
+            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, let id), .receiveWAL(_, let id),
             .claimAddress(_, _, _, let id), .releaseAddress(_, let id), .armGuard(_, let id), .releaseGuard(let id):
             id
         case .writeLedger, .send, .askWitness, .extendGuard, .recordLineage, .answer, .notice, .exit: nil

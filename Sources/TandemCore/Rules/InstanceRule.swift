@@ -31,11 +31,13 @@ extension Node {
     /// Section 5.1: what must be started without authority is started as a standby; section 9: what runs without the right to
     /// write is ended, whoever started or promoted it.
     mutating func keepInstanceRecovering(at now: Instant) {
-        guard let postgres, instance.operation == nil, !instance.isStale, now >= instance.notBefore ?? now else { return }
+        guard let postgres, instance.operation == nil, rejoin.operation == nil, !instance.isStale,
+            now >= instance.notBefore ?? now
+        else { return }
         switch postgres.condition {
         case .stopped:
             // A mark that names the other node is an unfinished copy; none at all is a directory that is not ours (section 1).
-            guard let mark = postgres.copy, mark.node == policy.node else { return }
+            guard let mark = postgres.copy, mayFollowPlainly(isOurs: mark.node == policy.node, at: now) else { return }
             let operation = nextOperation()
             instance.operation = operation
             instance.isStarting = true
@@ -52,6 +54,11 @@ extension Node {
             endInstance()
         case .silent(let span) where span > policy.hangPatience:
             notice(.warning, "PostgreSQL has answered nothing for \(span.text): it is ended and started again")
+            endInstance()
+        case .running(isInRecovery: true) where isStuck(at: now):
+            notice(.warning, "the primary serves, and no WAL comes from it: this instance is stopped to find out why")
+            rejoin.failures += 1
+            rejoin.idle = nil
             endInstance()
         case .running(isInRecovery: true), .starting, .silent, .unusable:
             return

@@ -35,7 +35,7 @@ extension Node {
         switch postgres.condition {
         case .running(isInRecovery: true): break
         case .running(isInRecovery: false): refusals.append(.postgresNotReady("it accepts writes already"))
-        case .stopped: refusals.append(.postgresNotReady("it does not run"))
+        case .stopped: refusals.append(rejoin.refusal.map { .cannotRejoin($0) } ?? .postgresNotReady("it does not run"))
         case .orphaned: refusals.append(.postgresNotReady("its postmaster has ended"))
         case .starting(let progress): refusals.append(.postgresNotReady("it is starting: \(progress)"))
         case .silent(let span): refusals.append(.postgresNotReady("it has answered nothing for \(span.text)"))

@@ -1,0 +1,167 @@
+/// How a stopped instance comes back as the standby of the other one (section 6), as the shell found when it compared both.
+public enum Survey: Hashable, Sendable, Codable {
+    /// Its WAL ends on the other one's history.
+    case plain
+    /// It has a branch of its own, which `pg_rewind` can take back; so many bytes of WAL are on it.
+    case rewind(fork: LSN, lost: UInt64)
+    /// Only a new base copy helps: the reason.
+    case copy(String)
+    /// Neither, and nothing is touched: what a person has to know.
+    case refuse(String)
+}
+
+public enum RejoinWay: String, Hashable, Sendable, Codable { case rewind, copy }
+
+/// Brings an instance back that cannot simply follow. One operation at a time, with a longer pause after each failure.
+struct RejoinKeeper: Hashable, Sendable, Codable {
+    var operation: OperationID?
+    /// What is under way changes the directory; nil: it only looks.
+    var way: RejoinWay?
+    /// Of the instance as it is stopped now.
+    var survey: Survey?
+    var notBefore: Instant?
+    var failures = 0
+    /// Looks in a row that found nothing out.
+    var unanswered = 0
+    var failure: String?
+    /// What only a person can put right.
+    var refusal: String?
+    /// Since when the instance recovers without a stream and without getting on, although the other one serves; and where it was.
+    var idle: Idle?
+
+    struct Idle: Hashable, Sendable, Codable {
+        var since: Instant
+        var at: LSN?
+    }
+
+    mutating func completed(_ ended: OperationID, _ outcome: Outcome, at now: Instant, retry: Duration) -> Bool {
+        guard operation == ended else { return false }
+        operation = nil
+        let changed = way
+        way = nil
+        survey = nil
+        switch outcome {
+        case .surveyed(let found):
+            survey = found
+            unanswered = 0
+            refusal = nil
+        case .failed(let why):
+            failure = why
+            guard changed != nil else {
+                unanswered += 1
+                notBefore = now + retry
+                return true
+            }
+            failures += 1
+            // A copy that fails again and again must not eat the primary's network (hazards.md H117).
+            notBefore = now + retry * (1 << min(failures, 8))
+        case .done, .position, .promoted:
+            failures = 0
+            failure = nil
+            notBefore = nil
+        }
+        return true
+    }
+}
+
+extension Node {
+    /// The other node leads, by a ledger that both have, and its instance is open: there is something to follow.
+    private func peerServes(at now: Instant) -> Bool {
+        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report, report.postgres.isOpen, let ledger,
+            ledger.primary == policy.peer, peer.agrees(with: ledger)
+        else { return false }
+        return report.role == .primary || report.role == .primaryStandby
+    }
+
+    /// Section 6, step 2, of a stopped instance. True: it is to be started as it is.
+    mutating func mayFollowPlainly(isOurs: Bool, at now: Instant) -> Bool {
+        guard case .standby(let standby) = state, let ledger else { return isOurs }
+        // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
+        if notes.follows != nil, instance.failure == nil, isOurs { return true }
+        guard peerServes(at: now) else {
+            // Whoever is about to lead opens within moments. After that, a host that is alone serves what it has.
+            let isComing = peer.isHeard(within: policy.silence, at: now) && now - standby.since < policy.rejoinPatience
+            return isOurs && !isComing
+        }
+        switch rejoin.survey {
+        case nil:
+            guard now >= rejoin.notBefore ?? now else { return false }
+            if rejoin.unanswered >= 3, isOurs {
+                // The primary cannot be asked: this instance serves what it has meanwhile.
+                rejoin.unanswered = 0
+                return true
+            }
+            let operation = nextOperation()
+            rejoin.operation = operation
+            order(.survey(operation))
+            return false
+        case .plain:
+            // Only for this start: a later one may find other things.
+            rejoin.survey = nil
+            return isOurs
+        case .rewind(let fork, let lost):
+            return begin(.rewind, ledger, "its WAL has left the primary's at \(fork), with \(lost) bytes of its own", at: now)
+        case .copy(let why):
+            return begin(.copy, ledger, why, at: now)
+        case .refuse(let why):
+            refuseOnce(.cannotRejoin(why))
+            rejoin.refusal = why
+            rejoin.survey = nil
+            rejoin.notBefore = now + policy.rejoinPatience * 2
+            return false
+        }
+    }
+
+    /// Section 6: a node whose ledger is `paired` consents to `sole` before its directory is rewound or copied anew.
+    private mutating func begin(_ way: RejoinWay, _ ledger: Ledger, _ why: String, at now: Instant) -> Bool {
+        guard now >= rejoin.notBefore ?? now else { return false }
+        guard ledger.bond == .sole || flaw == .rejoinsWhilePaired else {
+            if writing == nil { write(ledger.sole()) }
+            return false
+        }
+        guard writing == nil else { return false }
+        notice(
+            .warning,
+            way == .rewind
+                ? "this instance cannot follow as it is: \(why). It is rewound; that branch of its WAL is kept"
+                : "this instance cannot follow as it is: \(why). A new copy is made beside it")
+        let operation = nextOperation()
+        rejoin.operation = operation
+        rejoin.way = way
+        rejoin.survey = nil
+        order(.rejoin(way, operation))
+        return false
+    }
+
+    /// A standby that recovers and cannot stream from a primary that serves has diverged, or lacks WAL: it is stopped, and looked at.
+    mutating func noteStream(_ postgres: LocalPostgres, at now: Instant) {
+        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, !postgres.isStreaming,
+            peerServes(at: now)
+        else {
+            rejoin.idle = nil
+            if postgres.isStreaming {
+                rejoin.failures = 0
+                rejoin.failure = nil
+                rejoin.refusal = nil
+            }
+            return
+        }
+        if let idle = rejoin.idle, idle.at == postgres.replayed { return }
+        rejoin.idle = .init(since: now, at: postgres.replayed)
+    }
+
+    /// Longer with each time that looking has changed nothing.
+    func isStuck(at now: Instant) -> Bool {
+        guard let idle = rejoin.idle else { return false }
+        return now - idle.since > policy.rejoinPatience * (1 << min(rejoin.failures, 6))
+    }
+
+    /// What a person should know of it.
+    var rejoinRemark: String? {
+        switch rejoin.way {
+        case .rewind: "coming back: this instance is rewound to where the primary's WAL began to differ"
+        case .copy: "coming back: a new copy of the primary is made"
+        case nil: rejoin.refusal.map { Refusal.cannotRejoin($0).text } ?? rejoin.failure.map { "not back yet: \($0)" }
+        }
+    }
+}
