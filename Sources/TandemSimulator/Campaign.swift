@@ -40,7 +40,7 @@ package struct Catch: Sendable {
 
     /// Those that take more than some hundred seeds: several things must come together in one order.
     package static let late: Set<Flaw> = [
-        .handoverEndForgotten, .arbiterChangedInSameTerm, .soleFromBeforeTheLoss, .promotedBeforeWAL,
+        .soleFromBeforeTheLoss,
         .openedBeforeConfirmed, .witnessForgetsPromise, .leaseOnOneClock,
     ]
 

@@ -43,9 +43,16 @@ enum Theme: CaseIterable {
     }
 
     static func troubles(_ random: inout Random, _ setup: Setup) -> [Trouble] {
+        // These two need the most to come together.
+        let theme: Theme
+        if setup.mode == .asynchronous, random.chance(30) {
+            theme = .handoverTail
+        } else {
+            theme = random.chance(25) ? .answerHeldUp : random.pick(Theme.allCases)
+        }
+        // What chose the theme chooses no moment in it.
         var build = Builder(random: random, lease: setup.timing.lease)
-        // The first needs the most to come together.
-        build.add(random.chance(25) ? .answerHeldUp : random.pick(Theme.allCases), setup)
+        build.add(theme, setup)
         random = build.random
         return build.troubles
     }
