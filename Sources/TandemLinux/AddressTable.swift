@@ -104,10 +104,13 @@ public final class AddressTable: Sendable {
         // have removed it between two calls of ours: then it was born anew, and goes again.
         let after = try entries()
         for entry in after where entry.index == index {
-            guard let old = before.first(where: { $0.address == entry.address && $0.prefixLength == entry.prefixLength }) else { continue }
+            guard let old = before.first(where: { $0.address == entry.address && $0.prefixLength == entry.prefixLength }) else {
+                continue
+            }
             if old.born != entry.born { try delete(entry) }
         }
-        let kept = Set(after.filter { entry in before.contains { $0.address == entry.address && $0.born == entry.born } }.map(\.address))
+        let kept = Set(
+            after.filter { entry in before.contains { $0.address == entry.address && $0.born == entry.born } }.map(\.address))
         return wanted.filter { kept.contains($0.address) }
     }
 

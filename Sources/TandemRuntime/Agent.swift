@@ -93,6 +93,7 @@ public final class Agent: Sendable {
                 // After a pause, one beat, not the missed ones.
                 nextTick = max(nextTick + policy.heartbeat, now + policy.heartbeat / 2)
             }
+            if let wish = node.wish(at: Moment.now().boot) { nextTick = min(nextTick, Moment.now().boot + wish) }
             for event in mailbox.take(waiting: max(.milliseconds(1), nextTick - Moment.now().boot)) {
                 feed(&node, event, interpreter, parts.journal)
             }

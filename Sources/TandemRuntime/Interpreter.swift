@@ -67,6 +67,12 @@ struct Interpreter: Sendable {
             run(on: lanes.settings, id, "write the settings") {
                 try postgres.configure(settings); return .done
             }
+        case .survey(let id):
+            control(id, "compare this instance with the primary's") { .surveyed(try postgres.survey()) }
+        case .rejoin(let way, let id):
+            control(id, way == .rewind ? "rewind this instance" : "copy the primary anew") {
+                try postgres.rejoin(way); return .done
+            }
         case .findEndOfWAL(let start, let id):
             control(id, "find the end of WAL") { .position(try postgres.findEndOfWAL(from: start)) }
         case .receiveWAL(let end, let id):

@@ -50,6 +50,8 @@ extension Effect {
         case .confirmSynchronous: "confirmSynchronous"
         case .confirmPosition: "confirmPosition"
         case .checkpoint: "checkpoint"
+        case .survey: "survey"
+        case .rejoin(let way, _): "rejoin \(way.rawValue)"
         case .findEndOfWAL(let start, _): "findEndOfWAL \(start)"
         case .receiveWAL(let end, _): "receiveWAL \(end)"
         case .claimAddress(let role, let regardless, _, _): "claimAddress \(role.rawValue)\(regardless ? " regardless" : "")"
@@ -72,7 +74,8 @@ extension Effect {
     var operation: OperationID? {
         switch self {
         case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
-            .confirmPosition(_, let id), .checkpoint(let id), .findEndOfWAL(_, let id), .receiveWAL(_, let id),
+            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, let id),
+            .receiveWAL(_, let id),
             .claimAddress(_, _, _, let id), .releaseAddress(_, let id), .armGuard(_, let id), .releaseGuard(let id):
             id
         case .writeLedger, .send, .askWitness, .extendGuard, .recordLineage, .answer, .notice, .exit: nil

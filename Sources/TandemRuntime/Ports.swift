@@ -25,6 +25,10 @@ public protocol PostgresPort: Sendable {
     /// Into `pg_wal` of a recovering instance that receives no stream, fsynced.
     func writeWAL(_ timeline: Timeline, _ bytes: [UInt8], at position: LSN) throws
     func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws
+    /// Of the stopped instance, compared with the other host's (section 6).
+    func survey() throws -> Survey
+    /// Returns when the directory is like the other host's, with a copy id of its own. Interrupted at any moment: never started again.
+    func rejoin(_ way: RejoinWay) throws
     /// The present state, looked at after the call began.
     func look() -> LocalPostgres
 }

@@ -87,7 +87,17 @@ enum ReplayText {
         case .done: "done"
         case .position(let position): "done, \(position)"
         case .promoted(let timeline, let fork): "done, timeline \(timeline) from \(fork) on"
+        case .surveyed(let survey): "done, \(Self.survey(survey))"
         case .failed(let why): "failed: \(why)"
+        }
+    }
+
+    private static func survey(_ survey: Survey) -> String {
+        switch survey {
+        case .plain: "it can follow as it is"
+        case .rewind(let fork, let lost): "it has left the primary's WAL at \(fork), with \(lost) bytes of its own: pg_rewind"
+        case .copy(let why): "it takes a new copy: \(why)"
+        case .refuse(let why): "a person is needed: \(why)"
         }
     }
 
@@ -139,7 +149,7 @@ enum ReplayText {
                 facts: Dictionary(notice.facts.map { ($0.name, $0.value) }) { _, last in last })
         case .exit: return ReplayDecision(kind: "exit", text: "the agent ends")
         case .armGuard, .releaseGuard, .start, .stop, .promote, .configure, .confirmSynchronous, .confirmPosition, .checkpoint,
-            .findEndOfWAL, .receiveWAL, .recordLineage:
+            .survey, .rejoin, .findEndOfWAL, .receiveWAL, .recordLineage:
             return ReplayDecision(kind: "order", text: numbered(effect))
         }
     }
@@ -174,6 +184,9 @@ enum ReplayText {
             "see that commits wait for the copy \(copy.text.prefix(8)), and that it has them all"
         case .confirmPosition(let copy, _): "see that the copy \(copy.text.prefix(8)) has what recovery showed here"
         case .checkpoint: "checkpoint"
+        case .survey: "compare this instance with the primary's"
+        case .rejoin(.rewind, _): "rewind this instance"
+        case .rejoin(.copy, _): "copy the primary anew"
         case .findEndOfWAL(let start, _): "find the end of WAL from \(start) on"
         case .receiveWAL(let end, _): "receive all WAL up to \(end)"
         case .claimAddress(let role, let regardless, _, _):

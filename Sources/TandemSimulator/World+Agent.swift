@@ -53,9 +53,11 @@ extension World {
 
     func ticked(_ host: SimHost, _ run: Int) {
         guard host.isUp, host.agentRuns, host.run == run else { return }
-        later(host.node.policy.heartbeat + .microseconds(random.below(400)), .tick(host.party, run: run))
-        guard host.agentActs else { return }
+        let beat = host.node.policy.heartbeat + .microseconds(random.below(400))
+        guard host.agentActs else { return later(beat, .tick(host.party, run: run)) }
         feed(host, .tick)
+        let wish = host.node.wish(at: host.clock.now(now).boot) ?? beat
+        later(min(beat, max(wish, .milliseconds(1))), .tick(host.party, run: run))
         if !isInTouch(host) { greet(host) }
     }
 

@@ -111,7 +111,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [(Duration.zero, UInt32(1)), (.milliseconds(1), 1), (.seconds(1), 1), (.milliseconds(1001), 2), (.seconds(1 << 40), UInt32.max - 1)])
+    @Test(arguments: [
+        (Duration.zero, UInt32(1)), (.milliseconds(1), 1), (.seconds(1), 1), (.milliseconds(1001), 2),
+        (.seconds(1 << 40), UInt32.max - 1),
+    ])
     func secondsAreRoundedUp(_ span: Duration, _ seconds: UInt32) {
         #expect(span.wholeSeconds == seconds)
     }

@@ -41,7 +41,8 @@ import Testing
         agent.write(GuardOrder(generation: 2))
         #expect(guardian.order == GuardOrder(generation: 2))
         let act = GuardAct(
-            deadline: GuardDeadline(boot: 1, raw: 2), begun: 3, duration: .microseconds(4), addressesGone: .microseconds(8), killed: 5, survivors: 6, removedAddresses: 7,
+            deadline: GuardDeadline(boot: 1, raw: 2), begun: 3, duration: .microseconds(4), silenced: .microseconds(8), killed: 5,
+            survivors: 6, removedAddresses: 7,
             refusal: EPERM)
         guardian.act = act
         #expect(agent.act == act)

@@ -50,7 +50,8 @@ struct GuardClientTests {
         #expect(getsid(pid) != getsid(0))
         let files = try TwoHosts.run("/bin/ls", ["-l", "/proc/\(pid)/fd"])
         #expect(!files.contains("xctest"))
-        let inherited = try TwoHosts.run("/bin/sh", ["-c", "for f in /proc/\(pid)/fd/[012]; do readlink $f; done"]).split(separator: "\n")
+        let inherited = try TwoHosts.run("/bin/sh", ["-c", "for f in /proc/\(pid)/fd/[012]; do readlink $f; done"]).split(
+            separator: "\n")
         #expect(inherited.prefix(2) == ["/dev/null", "/dev/null"])
         let nulls = files.split(separator: "\n").count { $0.hasSuffix("-> /dev/null") }
         #expect(nulls <= 3, "the file that was open here is not open there:\n\(files)")
@@ -103,7 +104,9 @@ struct GuardClientTests {
         let error = #expect(throws: GuardError.self) { try host.arm(client, .after(.seconds(60))) }
         #expect((100_000_000...400_000_000).contains(SystemClock.now() - begun))
         let text = error?.description ?? ""
-        for part in ["the guard \(guardian) does not answer", "no more processes", "systemctl", "`sole`"] { #expect(text.contains(part)) }
+        for part in ["the guard \(guardian) does not answer", "no more processes", "systemctl", "`sole`"] {
+            #expect(text.contains(part))
+        }
         #expect(!client.status.isArmed)
         ProcessTable.signal(guardian, SIGCONT)
         #expect(soon { client.status.answers }, "continued, it goes by the board: not armed")

@@ -22,9 +22,9 @@ struct GuardTests {
         try host.takeAddresses()
         try host.startGuard()
         let client = try host.client()
-        let until = GuardDeadline.after(.milliseconds(400))
+        let until = GuardDeadline.after(.milliseconds(800))
         try host.arm(client, until)
-        #expect(host.staysUntouched(.milliseconds(200)))
+        #expect(host.staysUntouched(.milliseconds(300)))
         let gone = try #require(end())
         #expect(gone <= until.boot, "late by \((gone - until.boot) / 1000) µs")
         #expect(soon { client.status.lastAct?.duration != nil })
@@ -32,7 +32,7 @@ struct GuardTests {
         #expect(act.deadline == until && act.killed == 41 && act.survivors == 0 && act.removedAddresses == 2 && act.refusal == 0)
         #expect(act.begun >= until.boot - 100_000_000, "not earlier than m before the end")
         #expect(try host.heldAddresses() == 0)
-        print("guard: begun \((act.begun - until.boot + 100_000_000) / 1000) µs after until - m; \(act) addresses \(act.addressesGone ?? .zero)")
+        print("guard: begun \((act.begun - until.boot + 100_000_000) / 1000) µs after until - m; \(act)")
         client.close()
     }
 

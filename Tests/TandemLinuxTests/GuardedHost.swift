@@ -87,9 +87,12 @@ final class GuardedHost: Sendable {
     /// Starts a guard as the service manager does, and waits until it has introduced itself, or stands by.
     /// - Parameter prefix: what runs before it in the shell's line, such as `exec setpriv …`.
     @discardableResult
-    func startGuard(_ scope: GuardScope? = nil, more: [String] = [], prefix: String = "", errors: String = "/dev/null") throws -> Int32 {
+    func startGuard(_ scope: GuardScope? = nil, more: [String] = [], prefix: String = "", errors: String = "/dev/null") throws
+        -> Int32
+    {
         let before = guards()
-        let arguments = GuardLaunch.arguments(scope ?? self.scope, boardPath: boardPath).filter { $0 != "--by-agent" }.dropFirst() + more
+        let arguments =
+            GuardLaunch.arguments(scope ?? self.scope, boardPath: boardPath).filter { $0 != "--by-agent" }.dropFirst() + more
         let line = "\(prefix) \(Self.binary) " + arguments.map { "'\($0)'" }.joined(separator: " ")
         let script = "/usr/sbin/ip netns exec \(namespace.name) \(line) </dev/null >/dev/null 2>\(errors) & echo"
         _ = try Tool("/bin/sh", ["-c", script]).run(deadline: .seconds(5))

@@ -27,6 +27,8 @@ import Testing
         func claim(_ role: AddressRole, regardless: Bool) throws {}
         func release(_ role: AddressRole) throws {}
         func held() throws -> Event.Held { .init(primary: .none, standby: .none) }
+        func survey() throws -> Survey { .plain }
+        func rejoin(_ way: RejoinWay) throws {}
         func beat(_ lifetimes: AddressLifetimes) {}
         func arm(until: Moment?) throws {}
         func extend(until: Moment) {}

@@ -58,6 +58,16 @@ extension Node {
         return max(promise.boot - moment.boot, promise.raw - moment.raw)
     }
 
+    /// How soon this node wants to think again, if that is before the next beat: clients wait for a standby whose primary is silent, so it
+    /// looks at the moment when its promise ends, and then asks the arbiter, whose own promise may end a little later, more often.
+    public func wish(at now: Instant) -> Duration? {
+        guard case .standby = state, lends, ledger?.bond == .paired, ledger?.primary == policy.peer,
+            !peer.isHeard(within: policy.silence, at: now)
+        else { return nil }
+        if !promiseIsOver { return promiseLeft(at: now) + .milliseconds(1) }
+        return mayClaim(at: now).isGo ? policy.heartbeat / 8 : nil
+    }
+
     /// A quality check, never a proof (4.3).
     private func gatewayRefusal(at now: Instant) -> Refusal? {
         guard let lost = gatewayLostAt, now - lost <= policy.gatewayPatience else { return nil }

@@ -28,7 +28,8 @@ final class GuardBoard: @unchecked Sendable {
         case slots = 4
         case bell = 12
         case pid = 32, startTime, digest, flags, heard, looked
-        case acts = 48, actBoot, actRaw, actBegun, actDuration, actAddresses, actKilled, actSurvivors, actRemoved, actRefusal, actedBoot, actedRaw
+        case acts = 48, actBoot, actRaw, actBegun, actDuration, actSilenced, actKilled, actSurvivors, actRemoved, actRefusal,
+            actedBoot, actedRaw
         case directoryDigest = 64, directoryLength, directory
     }
 
@@ -49,7 +50,9 @@ final class GuardBoard: @unchecked Sendable {
         defer { _ = flock(number, LOCK_UN) }
         // Space is reserved: a store into a page without any would end the process (SIGBUS).
         let code = posix_fallocate(number, 0, off_t(GuardBoard.size))
-        guard code == 0 else { throw SystemError(attempted: "make the guard's board \(path)", code: code, advice: "Free space there.") }
+        guard code == 0 else {
+            throw SystemError(attempted: "make the guard's board \(path)", code: code, advice: "Free space there.")
+        }
         guard let page = mmap(nil, GuardBoard.size, PROT_READ | PROT_WRITE, MAP_SHARED, number, 0), page != MAP_FAILED else {
             throw SystemError.last("map the guard's board \(path)")
         }
@@ -68,7 +71,8 @@ final class GuardBoard: @unchecked Sendable {
 
     private static func readBootID() throws(SystemError) -> (UInt64, UInt64) {
         let digits = try SystemClock.bootID().filter { $0 != "-" }
-        guard digits.utf8.count == 32, let first = UInt64(digits.prefix(16), radix: 16), let second = UInt64(digits.suffix(16), radix: 16)
+        guard digits.utf8.count == 32, let first = UInt64(digits.prefix(16), radix: 16),
+            let second = UInt64(digits.suffix(16), radix: 16)
         else { throw SystemError(attempted: "read the boot id", code: EINVAL) }
         return (first, second)
     }
@@ -95,7 +99,8 @@ final class GuardBoard: @unchecked Sendable {
     var isInPlace: Bool {
         var here = stat()
         var there = stat()
-        return fstat(file.number, &here) == 0 && lstat(path, &there) == 0 && here.st_ino == there.st_ino && here.st_dev == there.st_dev
+        return fstat(file.number, &here) == 0 && lstat(path, &there) == 0 && here.st_ino == there.st_ino
+            && here.st_dev == there.st_dev
     }
 
     // MARK: Orders, of the agent
@@ -195,7 +200,7 @@ final class GuardBoard: @unchecked Sendable {
             func span(_ word: Word) -> Duration? { load(word) == 0 ? nil : .nanoseconds(signed(word.rawValue)) }
             return GuardAct(
                 deadline: GuardDeadline(boot: signed(Word.actBoot.rawValue), raw: signed(Word.actRaw.rawValue)),
-                begun: signed(Word.actBegun.rawValue), duration: span(.actDuration), addressesGone: span(.actAddresses),
+                begun: signed(Word.actBegun.rawValue), duration: span(.actDuration), silenced: span(.actSilenced),
                 killed: Int(signed(Word.actKilled.rawValue)), survivors: Int(signed(Word.actSurvivors.rawValue)),
                 removedAddresses: Int(signed(Word.actRemoved.rawValue)), refusal: Int32(truncatingIfNeeded: load(.actRefusal)))
         }
@@ -203,7 +208,7 @@ final class GuardBoard: @unchecked Sendable {
             guard let newValue else { return }
             let words: [(Word, Int64)] = [
                 (.actBoot, newValue.deadline.boot), (.actRaw, newValue.deadline.raw), (.actBegun, newValue.begun),
-                (.actDuration, newValue.duration?.nanoseconds ?? 0), (.actAddresses, newValue.addressesGone?.nanoseconds ?? 0),
+                (.actDuration, newValue.duration?.nanoseconds ?? 0), (.actSilenced, newValue.silenced?.nanoseconds ?? 0),
                 (.actKilled, Int64(newValue.killed)),
                 (.actSurvivors, Int64(newValue.survivors)), (.actRemoved, Int64(newValue.removedAddresses)),
                 (.actRefusal, Int64(newValue.refusal)), (.acts, 1),

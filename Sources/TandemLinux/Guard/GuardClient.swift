@@ -67,7 +67,8 @@ public final class GuardClient: Sendable {
         let before = state.withLock(\.order)
         if !before.isArmed, let until, until.left(margin: scope.margin) <= 0 {
             throw GuardError(
-                attempted: "arm the guard", happened: "the lease is over already", advice: "Nothing to do: it is armed with the next lease.")
+                attempted: "arm the guard", happened: "the lease is over already",
+                advice: "Nothing to do: it is armed with the next lease.")
         }
         let (board, former, generation) = try put { order in
             order.isArmed = true
@@ -88,12 +89,14 @@ public final class GuardClient: Sendable {
     public func extend(until: GuardDeadline) {
         state.withLock { state in
             guard state.order.isArmed else { return }
-            let isFirst = state.order.deadline == nil
+            var isNews = state.order.deadline == nil
             state.order.deadline = until.extended(to: state.order.deadline)
-            if !state.board.isSound { state.board.makeAnew() }
+            if !state.board.isSound {
+                state.board.makeAnew()
+                isNews = true
+            }
             state.board.write(state.order)
-            // Without a deadline it sleeps long.
-            if isFirst { state.board.ring() }
+            if isNews { state.board.ring() }
         }
     }
 
@@ -116,7 +119,8 @@ public final class GuardClient: Sendable {
             return GuardStatus(
                 pid: guardian?.pid, isOfThisScope: board.digest == scope.digest, isArmed: state.order.isArmed,
                 deadline: state.order.end, answers: guardian != nil && board.heard == state.order.generation,
-                hasRealTime: flags.contains(.realTime), hasLockedMemory: flags.contains(.locked), isByAgent: flags.contains(.byAgent),
+                hasRealTime: flags.contains(.realTime), hasLockedMemory: flags.contains(.locked),
+                isByAgent: flags.contains(.byAgent),
                 hasWatchdog: flags.contains(.watchdog), boardIsInMemory: board.isInMemory, lastAct: board.act)
         }
     }
@@ -186,11 +190,13 @@ public final class GuardClient: Sendable {
         switch guardian {
         case .none: found = "no guard runs here"
         case .some(let one) where !isOurs: found = "the guard \(one.pid) guards something else, and did not make room"
-        case .some(let one): found = "the guard \(one.pid) does not answer (stopped, hung, or \(scope.dataDirectory) is not there)"
+        case .some(let one):
+            found = "the guard \(one.pid) does not answer (stopped, hung, or \(scope.dataDirectory) is not there)"
         }
         return GuardError(
             attempted: "arm the guard", happened: "within \(milliseconds) ms nobody took the order: \(found); \(started ?? "")",
-            advice: "Look at it with `systemctl status pgtandem-guard`, and start it anew with `systemctl restart pgtandem-guard`.")
+            advice:
+                "Look at it with `systemctl status pgtandem-guard`, and start it anew with `systemctl restart pgtandem-guard`.")
     }
 
     // MARK: Watching
@@ -227,7 +233,8 @@ public final class GuardClient: Sendable {
                 state.watched = nil
                 state.end = nil
                 guard state.order.isArmed else { return nil }
-                return hasEnded ? "the guard \(guardian.pid) has ended" : "the guard \(guardian.pid) no longer looks at its deadline"
+                return hasEnded
+                    ? "the guard \(guardian.pid) has ended" : "the guard \(guardian.pid) no longer looks at its deadline"
             }
             if let reason { onEnded(reason) }
         }

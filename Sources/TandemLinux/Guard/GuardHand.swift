@@ -64,7 +64,8 @@ final class GuardHand {
     /// - Parameter told: called after every round, of which each lasts milliseconds.
     func act(for deadline: GuardDeadline, told: (GuardAct) -> Void) -> GuardAct {
         var act = GuardAct(
-            deadline: deadline, begun: SystemClock.now(), duration: nil, addressesGone: nil, killed: 0, survivors: 0, removedAddresses: 0,
+            deadline: deadline, begun: SystemClock.now(), duration: nil, silenced: nil, killed: 0, survivors: 0,
+            removedAddresses: 0,
             refusal: 0)
         act.killed = kill()
         // Whatever the postmaster forked after the first look: from here on nobody is left who could start another. Before the
@@ -72,18 +73,21 @@ final class GuardHand {
         act.survivors = kill()
         var held = scope.addresses
         while true {
+            let round = SystemClock.now()
             if !held.isEmpty {
                 giveUp(&held, &act)
-                if held.isEmpty { act.addressesGone = .nanoseconds(SystemClock.now() - act.begun) }
+                // From here on no client hears anything: whoever is left has SIGKILL pending and never runs its program again.
+                if held.isEmpty { act.silenced = .nanoseconds(SystemClock.now() - act.begun) }
             }
             act.survivors = kill()
-            let past = SystemClock.now() - act.begun
+            let now = SystemClock.now()
             if act.survivors == 0 {
-                if held.isEmpty { act.duration = .nanoseconds(max(1, past)) }
-                if held.isEmpty || past > 1_000_000_000 { return act }
+                if held.isEmpty { act.duration = .nanoseconds(now - act.begun) }
+                if held.isEmpty || now - act.begun > 1_000_000_000 { return act }
             }
             told(act)
-            var pause = timespec(tv_sec: 0, tv_nsec: past < 50_000_000 ? 300_000 : 20_000_000)
+            // Their end takes processor time, of which our looking must not take much.
+            var pause = timespec(tv_sec: 0, tv_nsec: Int(min(50_000_000, max(1_000_000, (now - round) * 4))))
             nanosleep(&pause, nil)
         }
     }
@@ -106,7 +110,9 @@ final class GuardHand {
     /// A process that is killed ends itself, as soon as it gets a processor: on a busy host hundreds would wait for theirs in turn.
     private func hurry(_ pid: Int32) {
         var parameters = sched_param(sched_priority: 1)
-        if sched_setscheduler(pid, SCHED_RR, &parameters) != 0 { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), id_t(pid), -20) }
+        if sched_setscheduler(pid, SCHED_RR, &parameters) != 0 {
+            setpriority(__priority_which_t(PRIO_PROCESS.rawValue), id_t(pid), -20)
+        }
     }
 
     /// Nil: /proc cannot be listed just now.

@@ -9,7 +9,8 @@ public enum GuardLaunch {
     public static func arguments(
         _ scope: GuardScope, boardPath: String, replacing old: String? = nil, watchdog: (device: String, seconds: Int32)? = nil
     ) -> [String] {
-        ["pgtandem", "guard", "--board", boardPath, "--scope", scope.text, "--by-agent"] + (old.map { ["--replacing", $0] } ?? [])
+        ["pgtandem", "guard", "--board", boardPath, "--scope", scope.text, "--by-agent"]
+            + (old.map { ["--replacing", $0] } ?? [])
             + (watchdog.map { ["--watchdog", "\($0.seconds):\($0.device)"] } ?? [])
     }
 

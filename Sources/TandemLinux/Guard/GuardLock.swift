@@ -11,7 +11,8 @@ final class GuardLock: Sendable {
     init(path: String) throws(SystemError) {
         let number = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard number >= 0 else {
-            throw SystemError.last("open the guard's lock \(path)", advice: "Make its folder, and let the user who runs the agent write there.")
+            throw SystemError.last(
+                "open the guard's lock \(path)", advice: "Make its folder, and let the user who runs the agent write there.")
         }
         self.path = path
         file = Descriptor(number)

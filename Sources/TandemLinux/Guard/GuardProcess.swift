@@ -145,7 +145,7 @@ public final class GuardProcess {
     /// show the agent that we are alive, and only nine tenths of what is left.
     private var pause: Int64 {
         let step = scope.margin.nanoseconds / 4
-        guard known.isArmed else { return isFeeding ? step : 10_000_000_000 }
+        guard known.isArmed else { return isFeeding ? step : 2_000_000_000 }
         guard let end = known.end, !end.isCovered(by: acted) else { return step }
         return max(20_000, min(step, end.left(margin: scope.margin) / 10 * 9))
     }
@@ -154,7 +154,12 @@ public final class GuardProcess {
 extension GuardAct: CustomStringConvertible {
     public var description: String {
         var text = "the lease ended: \(killed) processes of the instance killed, \(removedAddresses) addresses removed, "
-        if let duration { text += "all within \(duration.nanoseconds / 1000) µs" } else { text += "\(survivors) processes are left" }
+        if let silenced { text += "silent after \(silenced.nanoseconds / 1000) µs, " }
+        if let duration {
+            text += "all gone after \(duration.nanoseconds / 1000) µs"
+        } else {
+            text += "\(survivors) processes are left"
+        }
         if refusal != 0 { text += "; " + SystemError(attempted: "giving the addresses up", code: refusal).description }
         return text
     }

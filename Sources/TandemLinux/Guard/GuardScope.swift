@@ -91,10 +91,12 @@ public struct GuardAct: Hashable, Sendable {
     public var deadline: GuardDeadline
     /// On CLOCK_BOOTTIME.
     public var begun: Int64
-    /// From its beginning until no process was left and the addresses were gone; nil: that is not so yet.
+    /// From its beginning until no process was left and the addresses were gone: ending takes a processor some time. Nil: that is not so
+    /// yet.
     public var duration: Duration?
-    /// From its beginning until the addresses were gone.
-    public var addressesGone: Duration?
+    /// From its beginning until every process had been sent SIGKILL, and the addresses and their connections were gone: from then on nobody
+    /// hears of anything. What m must be longer than.
+    public var silenced: Duration?
     /// Processes of the instance, as the first look found them.
     public var killed: Int
     /// Those that even SIGKILL has not ended so far: they hang in the kernel.

@@ -34,7 +34,8 @@ public final class DeviceWatchdog: GuardWatchdog {
     public func begin() throws(SystemError) {
         let number = open(path, O_WRONLY | O_CLOEXEC)
         guard number >= 0 else {
-            throw SystemError.last("open the watchdog \(path)", advice: "Let the user of the guard open it (udev: OWNER=\"postgres\").")
+            throw SystemError.last(
+                "open the watchdog \(path)", advice: "Let the user of the guard open it (udev: OWNER=\"postgres\").")
         }
         device = Descriptor(number)
         var taken = seconds

@@ -129,6 +129,10 @@ extension Instance {
                 meaning: "A later rejoin cannot tell from this database what descends from what.",
                 advice: "Look why the schema pgtandem cannot be written.")
         }
+        // After the table: what stands here, the table has too.
+        try LineageFile.add(
+            LineageEntry(term: term, copy: copy, parent: parent, lsn: lsn), stateDirectory: settings.stateDirectory,
+            osUser: settings.osUser)
     }
 
     /// Terms are unsigned 64-bit numbers, which numeric holds and bigint does not.
@@ -153,19 +157,25 @@ extension Instance {
 
     /// Newest first; empty if nothing was ever recorded.
     public func lineage(deadline: Duration = .seconds(5)) throws(PostgresError) -> [LineageEntry] {
-        let sql = "select term, copy, parent_term, lsn from pgtandem.lineage order by term desc limit 1000"
         do throws(SessionError) {
-            return try ask(sql, [], Deadline(deadline)).rows.compactMap { row in
-                guard let term = row[0].flatMap({ UInt64($0) }), let copy = row[1].flatMap({ CopyID($0) }),
-                    let lsn = row[3].flatMap({ LSN($0) })
-                else { return nil }
-                return LineageEntry(
-                    term: Term(term), copy: copy, parent: row[2].flatMap { UInt64($0) }.map { Term($0) }, lsn: lsn)
-            }
+            return Instance.lineageEntries(try ask(Instance.lineageQuestion, [], Deadline(deadline)))
         } catch {
             // 42P01, 3F000: no table, no schema.
             if error.sqlstate == "42P01" || error.sqlstate == "3F000" { return [] }
             throw PostgresError("read the lineage", error, meaning: "What descends from what is unknown here.")
+        }
+    }
+
+    static let lineageQuestion =
+        "select term, copy, parent_term, lsn from pgtandem.lineage order by term desc limit 1000"
+
+    static func lineageEntries(_ rows: Rows) -> [LineageEntry] {
+        rows.rows.compactMap { row in
+            guard let term = row[0].flatMap({ UInt64($0) }), let copy = row[1].flatMap({ CopyID($0) }),
+                let lsn = row[3].flatMap({ LSN($0) })
+            else { return nil }
+            return LineageEntry(
+                term: Term(term), copy: copy, parent: row[2].flatMap { UInt64($0) }.map { Term($0) }, lsn: lsn)
         }
     }
 

@@ -22,18 +22,22 @@ extension Instance {
     /// accepts writes (primary). A running postmaster is left as it is: that counts as started.
     ///
     /// A `postmaster.pid` whose number belongs to a foreign process does not hinder.
-    /// - Throws: with the last lines of the log, if the postmaster ended at once or did not come up in time.
-    public func start(_ mode: StartMode, deadline: Duration) throws(PostgresError) -> StartResult {
+    /// - Parameter options: settings that win over those of all files, as `hot_standby=off`.
+    /// - Throws: if a rewind was begun here and not finished: such a directory is never started; with the last lines of the log, if the postmaster ended at once or did not come up in time.
+    public func start(
+        _ mode: StartMode, deadline: Duration, options: [String] = []
+    ) throws(PostgresError) -> StartResult {
         let begun = SystemClock.now()
         let end = Deadline(deadline)
         if try postmaster() == nil {
             try refuseOrphans()
+            try refuseUnfinishedRewind()
             switch mode {
             case .standby: try writeStandbySignal()
             case .primary: try removeStandbySignal()
             }
             try clearStaleLocks()
-            try launch(end)
+            try launch(end, options)
         }
         let postmaster = try awaitPostmaster(end)
         var isOpen = false
@@ -57,6 +61,14 @@ extension Instance {
         }
     }
 
+    /// PostgreSQL has no mark of its own for that state, and would start from it sometimes (`hazards.md` 0.1, 5).
+    private func refuseUnfinishedRewind() throws(PostgresError) {
+        guard let words = try Rejoin.unfinishedRewind(settings) else { return }
+        throw PostgresError(
+            attempted: starting, happened: "A rewind was begun here and not finished: \(words).",
+            meaning: "The directory is a mixture of two branches and is never started.", advice: "Make a new copy of it.")
+    }
+
     /// PostgreSQL refuses to start if the pid in a lock file is taken, even by something else (it was used again after a
     /// reboot), or by the dead postmaster itself that nobody has reaped yet. Removed only then, and only what names this
     /// directory: in all other cases PostgreSQL's own checks, which see more, decide.
@@ -78,9 +90,10 @@ extension Instance {
             || ProcessTable.resolved(directory) == ProcessTable.resolved(settings.dataDirectory)
     }
 
-    private func launch(_ end: Deadline) throws(PostgresError) {
+    private func launch(_ end: Deadline, _ options: [String]) throws(PostgresError) {
         var arguments = ["-W", "-D", settings.dataDirectory, "-l", settings.logFile]
-        if let file = settings.configFile { arguments += ["-o", "-c config_file=\(shellQuoted(file))"] }
+        let all = (settings.configFile.map { ["config_file=\($0)"] } ?? []) + options
+        if !all.isEmpty { arguments += ["-o", all.map { "-c \(shellQuoted($0))" }.joined(separator: " ")] }
         let result: ToolResult
         do throws(SystemError) {
             try makeLogFile()

@@ -13,6 +13,8 @@ public struct BaseCopy: Sendable {
     public var node: NodeName
     public var source: Source
     public var options: Options
+    /// A stopped instance in the place is moved to this name, whole, when the new copy is verified; nil: it is refused.
+    var asideName: String?
     /// Tests leave out fsync here.
     var moreArguments: [String] = []
     /// Called before each step, so that tests can interrupt there.
@@ -95,6 +97,19 @@ public struct BaseCopy: Sendable {
         _ = try BaseCopyTarget(settings: settings, node: node, place: place, attempted: attempted).judge(intent)
     }
 
+    /// Looks only: whether the places of the source's tablespaces are free, and the space is enough. Beside what an interrupted
+    /// run has left, the space is left to `run`, which removes that first.
+    func requireRoom() throws(PostgresError) {
+        let attempted = "copy the data directory of \(source.host) to \(settings.dataDirectory)"
+        let place = try NewDirectory(settings, attempted)
+        let asked = try BaseCopySource(copy: self, attempted: attempted).ask()
+        // What an interrupted run has put into tablespaces, it will find again.
+        let known = try SetupIntent.read(settings, .copy)?.tablespaces ?? []
+        try BaseCopyTablespaces(settings: settings, attempted: attempted)
+            .requireEmpty(asked.tablespaces.filter { !known.contains($0) })
+        if !OwnedFiles.exists(place.path) { try requireSpace(place, asked, attempted) }
+    }
+
     /// - Parameters:
     ///   - onProgress: called in this thread, about once a second.
     ///   - writeMark: writes the copy mark into the directory in its final place; the last step. May be called again
@@ -114,7 +129,8 @@ public struct BaseCopy: Sendable {
         try step(.checking)
         let place = try NewDirectory(settings, attempted)
         let old = try SetupIntent.read(settings, .copy)
-        let target = BaseCopyTarget(settings: settings, node: node, place: place, attempted: attempted)
+        let target = BaseCopyTarget(
+            settings: settings, node: node, place: place, attempted: attempted, mayReplace: asideName != nil)
         let standing = try target.judge(old)
         var report = Report(movedAside: nil, notes: [], wasCompleted: standing == .ourWholeCopy)
         if standing != .ourWholeCopy {
@@ -128,7 +144,7 @@ public struct BaseCopy: Sendable {
             try step(.tidying)
             report.notes += try BaseCopyTidy(settings: settings, directory: place.path, attempted: attempted).run()
             try step(.movingAside)
-            if standing == .unfinishedCopy { report.movedAside = try place.moveTargetAside() }
+            if standing != .free { report.movedAside = try place.moveTargetAside(to: asideName) }
             try step(.noting)
             try note(place, intent, attempted)
             try step(.swapping)
@@ -167,12 +183,14 @@ public struct BaseCopy: Sendable {
         let space = try SetupTool.perform(attempted) { () throws(SystemError) in
             try FileFacts.space(onFileSystemOf: place.parent)
         }
+        // The first segments of WAL, the catalogs that all share, and databases that nobody may enter.
+        let needed = asked.bytes + (64 << 20)
         // Tablespaces may lie elsewhere: then the sum says nothing about this file system.
-        guard asked.tablespaces.isEmpty, space.freeBytes < asked.bytes else { return }
+        guard asked.tablespaces.isEmpty, space.freeBytes < needed else { return }
         throw PostgresError(
             attempted: attempted,
             happened:
-                "\(place.parent) has \(space.freeBytes >> 20) MiB free, and the source has \(asked.bytes >> 20) MiB of data.",
+                "\(place.parent) has \(space.freeBytes >> 20) MiB free, and a copy of the source needs \(needed >> 20) MiB.",
             meaning: "Nothing was changed.", advice: "Free space there; an old data directory that was moved aside may be it.")
     }
 

@@ -11,12 +11,15 @@ struct BaseCopyTarget {
         case ourWholeCopy
         /// It names the other node: an interrupted rewind, or a copy that somebody made and never finished.
         case unfinishedCopy
+        /// This node's own instance, which is to make room.
+        case replaceable
     }
 
     let settings: InstanceSettings
     let node: NodeName
     let place: NewDirectory
     let attempted: String
+    var mayReplace = false
 
     /// - Throws: if there is anything else: that stays as it is.
     func judge(_ intent: SetupIntent?) throws(PostgresError) -> Standing {
@@ -32,6 +35,7 @@ struct BaseCopyTarget {
                 throw refusal("PostgreSQL runs in the target.", "Stop it, if this host is really to become the standby.")
             }
             if try isOurs(intent) { return .ourWholeCopy }
+            if mayReplace { return .replaceable }
             if let mark = try CopyMarkFile.read(place.target), mark.node != node { return .unfinishedCopy }
             throw refusal("The target holds an instance of PostgreSQL \(facts.major).", advice)
         }

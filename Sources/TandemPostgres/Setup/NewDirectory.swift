@@ -85,8 +85,12 @@ public struct NewDirectory: Sendable {
 
     /// Renames the target; deletes nothing.
     /// - Returns: where it is now.
-    func moveTargetAside() throws(PostgresError) -> String {
-        let aside = asideName()
+    func moveTargetAside(to name: String? = nil) throws(PostgresError) -> String {
+        let aside = name ?? asideName()
+        guard !OwnedFiles.exists(aside) else {
+            throw PostgresError(
+                attempted: attempted, happened: "\(aside) exists.", meaning: "Nothing was moved.", advice: "Look what it is.")
+        }
         try SetupTool.perform(attempted) { () throws(SystemError) in
             guard rename(target, aside) == 0 else { throw SystemError.last("rename \(target) to \(aside)") }
             try OwnedFiles.sync(parent)
@@ -112,9 +116,16 @@ enum Leftovers {
 
     static func processes(naming path: String) -> [Int32] {
         let inside = InstanceProcesses(path).all()
-        let numbers = (OwnedFiles.names(in: "/proc") ?? []).compactMap { Int32($0) }
-        return (inside + numbers.filter { !inside.contains($0) && names(path, $0) })
-            .filter { $0 != getpid() && ProcessTable.startTime(of: $0) != nil && means(path, $0) }
+        return inside.filter { isLeft($0, path) } + processes(naming: path, programs: programs).filter { !inside.contains($0) }
+    }
+
+    /// Only those of these programs that have the path as an argument.
+    static func processes(naming path: String, programs: Set<String>) -> [Int32] {
+        (OwnedFiles.names(in: "/proc") ?? []).compactMap { Int32($0) }.filter { names(path, $0, programs) && isLeft($0, path) }
+    }
+
+    private static func isLeft(_ pid: Int32, _ path: String) -> Bool {
+        pid != getpid() && ProcessTable.startTime(of: pid) != nil && means(path, pid)
     }
 
     /// Whether the path is the same place for that process: containers have the same paths and other files.
@@ -135,7 +146,7 @@ enum Leftovers {
         "pg_basebackup", "initdb", "pg_verifybackup", "pg_createcluster", "postgres", "rm",
     ]
 
-    private static func names(_ path: String, _ pid: Int32) -> Bool {
+    private static func names(_ path: String, _ pid: Int32, _ programs: Set<String>) -> Bool {
         let words = commandLine(pid)
         guard words.contains(path) else { return false }
         // A script has its interpreter first.

@@ -15,6 +15,7 @@ final class PostgresAdapter: PostgresPort {
     private let log: Logger
     private let peerAddresses: [String]
     private let kept: KeptSettings
+    private let comingBack: RejoinAdapter
     private let seen = LastSeen()
     private let checks = Lane(name: "settings-check")
     private let sizes = SegmentSize()
@@ -24,6 +25,7 @@ final class PostgresAdapter: PostgresPort {
         self.log = log
         kept = try KeptSettings.read(stateDirectory: configuration.stateDirectory)
         instance = Instance(configuration.instance)
+        comingBack = RejoinAdapter(configuration, instance, kept: kept, log: log)
         peerAddresses = configuration.peer.addresses.map(\.description)
         let box = seen
         let instance = self.instance
@@ -112,6 +114,12 @@ final class PostgresAdapter: PostgresPort {
                 "requested ms": "\(Self.ms(phases.requested))", "recovery ended ms": "\(Self.ms(phases.recoveryEnded))",
                 "first write ms": "\(Self.ms(phases.firstWrite))", "timeline": "\(phases.timeline)",
             ])
+        // A rewind of the other host goes by the control file, which names the new timeline from the first checkpoint on (section 9).
+        checks.submit { [instance, log] in
+            do { try instance.checkpoint(deadline: .seconds(600)) } catch {
+                log.warning("no checkpoint after the promotion", metadata: ["reason": "\(error)"])
+            }
+        }
         return (phases.timeline, phases.fork ?? LSN(0))
     }
 
@@ -121,6 +129,9 @@ final class PostgresAdapter: PostgresPort {
         // Where nobody waits for it: the slot, and whether somebody else's setting counts instead of ours.
         checks.submit { [self] in check(wanted, settings.slot) }
     }
+
+    func survey() throws -> Survey { try comingBack.survey() }
+    func rejoin(_ way: RejoinWay) throws { try comingBack.perform(way) }
 
     private func check(_ wanted: ManagedSettings, _ slot: CopyID?) {
         do {

@@ -7,7 +7,8 @@ import TandemSystem
 struct GuardCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "guard",
-        abstract: "Ends PostgreSQL here when the lease runs out, even if the agent hangs: what the service pgtandem-guard starts.",
+        abstract:
+            "Ends PostgreSQL here when the lease runs out, even if the agent hangs: what the service pgtandem-guard starts.",
         discussion: """
             It reads deadlines from a page of memory beside the control socket. When one passes, it kills every process of the data directory and
             removes both addresses. A second guard stands by. Started as root, it becomes the owner of the data directory and keeps CAP_NET_ADMIN,
@@ -38,7 +39,8 @@ struct GuardCommand: ParsableCommand {
             if isLastAct {
                 print(try GuardLastAct.run(duty.scope, boardPath: duty.board))
             } else {
-                try GuardProcess(duty.scope, boardPath: duty.board, watchdog: duty.watchdog, isByAgent: isByAgent).run(replacing: replacing)
+                try GuardProcess(duty.scope, boardPath: duty.board, watchdog: duty.watchdog, isByAgent: isByAgent).run(
+                    replacing: replacing)
             }
         } catch let error as SystemError {
             throw CommandFailure.failed("the guard cannot do its duty: \(error)")
@@ -66,7 +68,9 @@ struct GuardCommand: ParsableCommand {
         // What it lacks it says, and runs.
         try Privileges.become(user: user, keeping: GuardProcess.capabilities)
         let device = configuration.watchdog.device.map { device in
-            DeviceWatchdog(path: device, seconds: DeviceWatchdog.seconds(lease: configuration.timing.lease, margin: configuration.timing.durations.margin))
+            DeviceWatchdog(
+                path: device,
+                seconds: DeviceWatchdog.seconds(lease: configuration.timing.lease, margin: configuration.timing.durations.margin))
         }
         return Duty(board: board, scope: try GuardAdapter.scope(configuration), watchdog: try chosenWatchdog() ?? device)
     }
@@ -75,7 +79,9 @@ struct GuardCommand: ParsableCommand {
         if let watchdogFile { return FileWatchdog(path: watchdogFile) }
         guard let watchdog else { return nil }
         let parts = watchdog.split(separator: ":", maxSplits: 1)
-        guard parts.count == 2, let seconds = Int32(parts[0]), seconds > 0 else { throw ValidationError("--watchdog: SECONDS:DEVICE") }
+        guard parts.count == 2, let seconds = Int32(parts[0]), seconds > 0 else {
+            throw ValidationError("--watchdog: SECONDS:DEVICE")
+        }
         return DeviceWatchdog(path: String(parts[1]), seconds: seconds)
     }
 }

@@ -1,0 +1,142 @@
+import Glibc
+import Synchronization
+import TandemCore
+import TandemSystem
+
+/// What was saved of an abandoned branch before it was taken back, in `STATE/diverged/<term>/`: its segments from the fork on, and
+/// `report.txt`. Nothing removes it but a person.
+public struct SavedBranch: Hashable, Sendable {
+    public var folder: String
+    public var fork: LSN
+    public var end: LSN
+    /// Transactions that committed behind the fork; nil: pg_waldump could not tell.
+    public var commits: Int?
+    /// As pg_waldump writes it, in UTC.
+    public var firstCommit: String?
+    public var lastCommit: String?
+
+    public var lostBytes: UInt64 { fork.behind(end) }
+
+    /// For a person.
+    public var report: String {
+        let count = commits.map { "\($0)" } ?? "unknown (pg_waldump could not read it)"
+        return """
+            WAL of an abandoned branch, saved by pgtandem before the data directory was rewound.
+            fork            \(fork)
+            end             \(end)
+            bytes           \(lostBytes)
+            commits         \(count)
+            first commit    \(firstCommit ?? "-")
+            last commit     \(lastCommit ?? "-")
+
+            The segments in this folder hold these changes and nothing else does. To look into them:
+                pg_waldump -p \(folder) -s \(fork) -e \(end)
+
+            """
+    }
+}
+
+extension SavedBranch {
+    /// Copies, since second names would not do: pg_rewind overwrites in place what the source has too, and a server uses old
+    /// segments again.
+    static func save(
+        _ rejoin: Rejoin, _ log: OwnLog, fork: LSN, term: Term, _ attempted: String
+    ) throws(PostgresError) -> SavedBranch {
+        let diverged = rejoin.settings.stateDirectory + "/diverged"
+        let folder = "\(diverged)/\(term)"
+        let size = UInt64(log.segmentSize)
+        var names = stride(from: fork.bytes / size * size, to: log.end.bytes, by: Int(size)).compactMap {
+            log.file(ofSegmentAt: LSN($0))
+        }
+        names += log.chain.pieces.map { TimelineChain.fileName($0.timeline) }.filter {
+            OwnedFiles.exists("\(log.directory)/\($0)")
+        }
+        let bytes = Int64(names.count) * Int64(size)
+        let free = try SetupTool.perform(attempted) { () throws(SystemError) in
+            try FileFacts.space(onFileSystemOf: rejoin.settings.stateDirectory).freeBytes
+        }
+        guard bytes <= rejoin.options.savedBytesLimit, bytes <= free - (64 << 20) else {
+            throw PostgresError(
+                attempted: attempted,
+                happened: "The abandoned branch has \(bytes >> 20) MiB of segments; the limit is "
+                    + "\(rejoin.options.savedBytesLimit >> 20) MiB, and \(diverged) has \(free >> 20) MiB free.",
+                meaning: "It cannot be saved, so it is not taken back; a new copy keeps the whole old directory.",
+                advice: "Free space, or let a new copy be made.")
+        }
+        var saved = SavedBranch(folder: folder, fork: fork, end: log.end)
+        saved.summarize(rejoin, log)
+        let report = saved.report
+        try SetupTool.perform(attempted) { () throws(SystemError) in
+            for path in [diverged, folder] { try rejoin.owned.makeFolder(path) }
+            for name in names {
+                try copyFile("\(log.directory)/\(name)", to: "\(folder)/\(name)")
+                try rejoin.owned.handOver("\(folder)/\(name)")
+            }
+            try rejoin.owned.write(report, to: folder + "/report.txt")
+            for path in [diverged, rejoin.settings.stateDirectory] { try OwnedFiles.sync(path) }
+        }
+        return saved
+    }
+
+    private static func copyFile(_ from: String, to: String) throws(SystemError) {
+        let reading = open(from, O_RDONLY | O_CLOEXEC)
+        guard reading >= 0 else { throw SystemError.last("open \(from)") }
+        let source = Descriptor(reading)
+        let writing = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard writing >= 0 else { throw SystemError.last("create \(to)") }
+        let target = Descriptor(writing)
+        var piece = [UInt8](repeating: 0, count: 1 << 20)
+        while true {
+            let count = read(source.number, &piece, piece.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw SystemError.last("read \(from)") }
+            if count == 0 { break }
+            var done = 0
+            while done < count {
+                let written = piece[done..<count].withUnsafeBytes { write(target.number, $0.baseAddress, $0.count) }
+                if written < 0, errno == EINTR { continue }
+                guard written > 0 else { throw SystemError.last("write \(to)") }
+                done += written
+            }
+        }
+        guard fsync(target.number) == 0 else { throw SystemError.last("fsync \(to)") }
+    }
+
+    private struct Count {
+        var commits = 0
+        var first: String?
+        var last: String?
+    }
+
+    /// Best effort: a missing program or damage takes only the numbers away.
+    private mutating func summarize(_ rejoin: Rejoin, _ log: OwnLog) {
+        let found = Mutex(Count())
+        for piece in log.chain.pieces where (piece.end ?? log.end) > fork {
+            let arguments = [
+                "-p", log.directory, "-t", String(piece.timeline), "-s", max(fork, piece.begin).description,
+                "-e", (piece.end ?? log.end).description, "--rmgr=Transaction",
+            ]
+            do throws(SystemError) {
+                let result = try rejoin.settings.tool("pg_waldump", arguments).run(
+                    deadline: .seconds(120), outputLimit: 4096
+                ) { line in
+                    guard let place = line.range(of: "desc: COMMIT") else { return }
+                    // `COMMIT 2026-01-02 03:04:05.678901 UTC`, `COMMIT_PREPARED gid 1: 2026-…`
+                    let words = line[place.upperBound...].split(separator: " ")
+                    let date = words.firstIndex { $0.utf8.count == 10 && $0.split(separator: "-").count == 3 }
+                    let time = date.map { words[$0...].prefix(3).joined(separator: " ").prefix { $0 != ";" } }.map(String.init)
+                    found.withLock {
+                        $0.commits += 1
+                        $0.first = $0.first ?? time
+                        $0.last = time ?? $0.last
+                    }
+                }
+                guard result.succeeded else { return }
+            } catch {
+                return
+            }
+        }
+        let count = found.withLock { $0 }
+        (commits, firstCommit, lastCommit) = (count.commits, count.first, count.last)
+    }
+}
