@@ -5,7 +5,7 @@ import TandemCore
 final class Pair {
     final class Host {
         let name: NodeName
-        let copy: CopyID
+        var copy: CopyID
         var node: Node
         var session: UInt64 = 0
         var boot = 1
@@ -301,7 +301,8 @@ final class Pair {
             case .promote: .milliseconds(30)
             case .configure: .milliseconds(3)
             case .confirmSynchronous, .confirmPosition, .checkpoint: .milliseconds(20)
-            case .findEndOfWAL, .receiveWAL: .milliseconds(3)
+            case .findEndOfWAL, .receiveWAL, .survey: .milliseconds(3)
+            case .rejoin: .milliseconds(500)
             case .claimAddress, .releaseAddress: .milliseconds(1)
             case .askWitness, .armGuard, .extendGuard, .releaseGuard: .milliseconds(1)
             case .recordLineage, .answer, .notice, .exit: .milliseconds(0)
@@ -369,6 +370,14 @@ final class Pair {
         case .findEndOfWAL(_, let id):
             if host.postgres != .stopped { violations.append("the end of WAL was looked for while PostgreSQL runs") }
             done(id, .position(host.end))
+        case .survey(let id):
+            let follows = peer.wal.starts(with: host.wal)
+            done(id, .surveyed(follows ? .plain : .rewind(fork: peer.end, lost: 100)))
+        case .rejoin(_, let id):
+            host.wal = peer.wal
+            host.timeline = peer.timeline
+            host.copy = CopyID(high: host.name == "a" ? 1 : 2, low: UInt64(now.nanoseconds))
+            done(id)
         case .receiveWAL(let end, let id):
             if host.end < end, peer.isUp, peer.agentRuns, peer.wal.starts(with: host.wal), peer.end >= end {
                 host.wal = Array(peer.wal.prefix(Int((end.bytes - 1000) / 100)))

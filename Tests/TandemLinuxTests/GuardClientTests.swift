@@ -12,10 +12,6 @@ struct GuardClientTests {
     let host: GuardedHost
     init() throws { host = try GuardedHost() }
 
-    private func end() -> Int64? {
-        soon { host.instance().isEmpty } ? SystemClock.now() : nil
-    }
-
     @Test func armingStartsAGuardIfThereIsNoneInTime() throws {
         try host.startInstance()
         let client = try host.client()
@@ -25,7 +21,7 @@ struct GuardClientTests {
         try host.arm(client, until)
         print("guard: started and armed in \((SystemClock.now() - begun) / 1000) µs")
         #expect(client.status.answers && client.status.isByAgent && client.status.isOfThisScope && client.status.boardIsInMemory)
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 
@@ -92,7 +88,7 @@ struct GuardClientTests {
         try host.arm(client, nil)
         #expect(client.status.pid != first)
         #expect(ProcessTable.startTime(of: first) == nil, "it was ended: only so it lets its lock go")
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 
@@ -124,7 +120,7 @@ struct GuardClientTests {
         #expect(throws: GuardError.self) { try host.arm(client, until) }
         #expect(client.status.isArmed && client.status.deadline == until)
         try host.startGuard()
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 
@@ -139,7 +135,7 @@ struct GuardClientTests {
         try host.arm(client, until)
         #expect(client.status.isOfThisScope && client.status.pid != first)
         #expect(ProcessTable.startTime(of: first) == nil)
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 
@@ -153,12 +149,13 @@ struct GuardClientTests {
     }
 
     @Test func withoutADataDirectoryNoGuardCountsAsArmed() throws {
-        try host.startGuard()
         var scope = host.scope
         scope.dataDirectory += "/is-not-there"
+        let guardian = try host.startGuard(scope)
         let client = try host.client(scope: scope)
         let error = #expect(throws: GuardError.self) { try host.arm(client, nil) }
-        #expect(error?.description.contains("does not answer") == true)
+        #expect(error?.description.contains("\(scope.dataDirectory) is not there") == true)
+        #expect(host.guards() == [guardian], "it is well, and another one would not do better")
         client.close()
     }
 
@@ -172,7 +169,7 @@ struct GuardClientTests {
         let client = try host.client(scope: scope)
         let until = GuardDeadline.after(.milliseconds(300))
         try host.arm(client, until)
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 
@@ -220,7 +217,7 @@ struct GuardClientTests {
         #expect(host.staysUntouched(.milliseconds(100)))
         let until = GuardDeadline.after(.milliseconds(400))
         try host.arm(client, until)
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 

@@ -94,7 +94,7 @@ struct GuardLastActTests {
     @Test func aStoppedGuardDoesNotCount() throws {
         try host.startInstance()
         let client = try host.client()
-        try host.arm(client, .after(.milliseconds(1600)))
+        try host.arm(client, .after(.milliseconds(2500)))
         let pid = try #require(client.status.pid)
         client.close()
         ProcessTable.signal(pid, SIGSTOP)

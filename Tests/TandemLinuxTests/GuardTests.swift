@@ -11,12 +11,6 @@ struct GuardTests {
     let host: GuardedHost
     init() throws { host = try GuardedHost() }
 
-    /// When the instance was gone, on CLOCK_BOOTTIME; nil: it is still there.
-    private func end(within patience: Duration = .seconds(5)) -> Int64? {
-        let isGone = SystemClock.wait(upTo: patience, step: .microseconds(300)) { host.instance().isEmpty }
-        return isGone ? SystemClock.now() : nil
-    }
-
     @Test func whenTheLeaseEndsEveryProcessAndBothAddressesAreGoneByThen() throws {
         try host.startInstance(children: 40)
         try host.takeAddresses()
@@ -25,7 +19,7 @@ struct GuardTests {
         let until = GuardDeadline.after(.milliseconds(800))
         try host.arm(client, until)
         #expect(host.staysUntouched(.milliseconds(300)))
-        let gone = try #require(end())
+        let gone = try #require(host.silence(client, until))
         #expect(gone <= until.boot, "late by \((gone - until.boot) / 1000) µs")
         #expect(soon { client.status.lastAct?.duration != nil })
         let act = try #require(client.status.lastAct)
@@ -51,17 +45,17 @@ struct GuardTests {
         try host.startInstance()
         try host.startGuard()
         let client = try host.client()
-        try host.arm(client, .after(.milliseconds(200)))
-        let over = SystemClock.after(.milliseconds(900))
+        try host.arm(client, .after(.milliseconds(600)))
+        let over = SystemClock.after(.milliseconds(1500))
         var last = GuardDeadline.after(.zero)
-        _ = SystemClock.wait(upTo: .seconds(2), step: .milliseconds(20)) {
-            last = .after(.milliseconds(200))
+        _ = SystemClock.wait(upTo: .seconds(3), step: .milliseconds(20)) {
+            last = .after(.milliseconds(600))
             client.extend(until: last)
             return SystemClock.now() > over || host.instance().isEmpty
         }
         #expect(host.instance().count == 21)
         #expect(client.status.lastAct == nil)
-        let gone = try #require(end())
+        let gone = try #require(host.silence(client, last))
         #expect(gone <= last.boot && gone >= last.boot - 100_000_000)
         client.close()
     }
@@ -74,7 +68,7 @@ struct GuardTests {
         #expect(host.staysUntouched(.milliseconds(300)))
         let until = GuardDeadline.after(.milliseconds(200))
         client.extend(until: until)
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 
@@ -96,14 +90,14 @@ struct GuardTests {
         try host.startGuard()
         let client = try host.client()
         try host.arm(client, .after(.milliseconds(150)))
-        _ = try #require(end())
+        _ = try #require(host.silence(client))
         #expect(soon { client.status.lastAct?.duration != nil })
         try host.startInstance(children: 3)
         #expect(host.staysUntouched(.milliseconds(400)))
         let later = GuardDeadline.after(.milliseconds(300))
         client.extend(until: later)
         #expect(host.staysUntouched(.milliseconds(120)))
-        #expect(try #require(end()) <= later.boot)
+        #expect(try #require(host.silence(client, later)) <= later.boot)
         client.close()
     }
 
@@ -116,7 +110,7 @@ struct GuardTests {
         var until = GuardDeadline.after(.seconds(60))
         if isBoot { until.boot -= 59_700_000_000 } else { until.raw -= 59_700_000_000 }
         try host.arm(client, until)
-        let gone = try #require(end())
+        let gone = try #require(host.silence(client))
         #expect((200_000_000...300_000_000).contains(gone - begun))
         client.close()
     }
@@ -131,7 +125,7 @@ struct GuardTests {
         try host.arm(client, until)
         ProcessTable.signal(first, SIGKILL)
         #expect(soon { client.status.pid == spare && client.status.answers })
-        #expect(try #require(end()) <= until.boot)
+        #expect(try #require(host.silence(client, until)) <= until.boot)
         client.close()
     }
 
@@ -144,7 +138,7 @@ struct GuardTests {
         #expect(soon { host.guards().isEmpty })
         #expect(host.staysUntouched(.milliseconds(400)), "nobody is there to act")
         let second = try host.startGuard()
-        #expect(end() != nil)
+        #expect(host.silence(client) != nil)
         #expect(soon { client.status.lastAct?.duration != nil })
         ProcessTable.signal(second, SIGKILL)
         try host.startInstance(children: 3)
@@ -167,8 +161,8 @@ struct GuardTests {
         for _ in 0..<2 {
             let until = GuardDeadline.after(.milliseconds(250))
             try host.arm(client, until)
-            #expect(try #require(end()) <= until.boot)
-            #expect(soon { client.status.lastAct?.deadline == until })
+            #expect(try #require(host.silence(client, until)) <= until.boot)
+            #expect(client.status.lastAct?.deadline == until)
             try host.startInstance()
         }
         client.close()
@@ -242,7 +236,7 @@ struct GuardTests {
         let until = GuardDeadline.after(.milliseconds(350))
         try host.arm(client, until)
         try overwriteBoard()
-        let gone = try #require(end())
+        let gone = try #require(host.silence(client, until))
         #expect(gone <= until.boot && gone > until.boot - 100_000_000)
         client.close()
     }
@@ -256,7 +250,7 @@ struct GuardTests {
         let later = GuardDeadline.after(.milliseconds(800))
         client.extend(until: later)
         #expect(host.staysUntouched(.milliseconds(550)))
-        #expect(try #require(end()) <= later.boot)
+        #expect(try #require(host.silence(client, later)) <= later.boot)
         #expect(soon { client.status.pid != nil && client.status.answers }, "the guard introduced itself anew")
         client.close()
     }

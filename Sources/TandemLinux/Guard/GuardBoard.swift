@@ -28,6 +28,7 @@ final class GuardBoard: @unchecked Sendable {
         case slots = 4
         case bell = 12
         case pid = 32, startTime, digest, flags, heard, looked
+        case sparePid = 40, spareStartTime, spareDigest
         case acts = 48, actBoot, actRaw, actBegun, actDuration, actSilenced, actKilled, actSurvivors, actRemoved, actRefusal,
             actedBoot, actedRaw
         case directoryDigest = 64, directoryLength, directory
@@ -158,10 +159,23 @@ final class GuardBoard: @unchecked Sendable {
     }
 
     /// Nil: no guard has been here since the boot; whether it lives is another question.
-    var guardian: GuardIdentity? {
-        let pid = Int32(truncatingIfNeeded: load(.pid))
-        return pid == 0 ? nil : GuardIdentity(pid: pid, startTime: load(.startTime))
+    var guardian: GuardIdentity? { identity(.pid, .startTime) }
+    /// The one that came last to stand by.
+    var spare: GuardIdentity? { identity(.sparePid, .spareStartTime) }
+    var spareDigest: UInt64 { load(.spareDigest) }
+
+    private func identity(_ pid: Word, _ startTime: Word) -> GuardIdentity? {
+        let number = Int32(truncatingIfNeeded: load(pid))
+        return number == 0 ? nil : GuardIdentity(pid: number, startTime: load(startTime))
     }
+
+    func standBy(_ identity: GuardIdentity, _ scope: GuardScope) {
+        store(.sparePid, 0)
+        store(.spareStartTime, identity.startTime)
+        store(.spareDigest, scope.digest)
+        store(.sparePid, UInt64(identity.pid))
+    }
+
     var digest: UInt64 { load(.digest) }
     var flags: Flags { Flags(rawValue: load(.flags)) }
     /// The generation of the order that the guard goes by.

@@ -25,6 +25,8 @@ public final class GuardClient: Sendable {
         var watched: GuardIdentity?
         var end: Descriptor?
         var isClosed = false
+        /// When a spare was started last.
+        var spareStarted: Int64 = 0
     }
 
     /// - Parameters:
@@ -70,15 +72,17 @@ public final class GuardClient: Sendable {
                 attempted: "arm the guard", happened: "the lease is over already",
                 advice: "Nothing to do: it is armed with the next lease.")
         }
+        let begun = SystemClock.now()
         let (board, former, generation) = try put { order in
             order.isArmed = true
             if let until { order.deadline = until.extended(to: before.isArmed ? order.deadline : nil) }
         }
-        let failure = attendance(board, generation)
+        let failure = attendance(board, generation, begun)
         guard let failure else {
             // Who goes by a board that was removed must not act by what was written there.
             former?.write(GuardOrder(generation: generation))
             former?.ring()
+            keepSpare()
             return
         }
         if !before.isArmed { _ = try put { $0 = GuardOrder(generation: $0.generation) } }
@@ -119,7 +123,7 @@ public final class GuardClient: Sendable {
             return GuardStatus(
                 pid: guardian?.pid, isOfThisScope: board.digest == scope.digest, isArmed: state.order.isArmed,
                 deadline: state.order.end, answers: guardian != nil && board.heard == state.order.generation,
-                hasRealTime: flags.contains(.realTime), hasLockedMemory: flags.contains(.locked),
+                hasSpare: spare(board) != nil, hasRealTime: flags.contains(.realTime), hasLockedMemory: flags.contains(.locked),
                 isByAgent: flags.contains(.byAgent),
                 hasWatchdog: flags.contains(.watchdog), boardIsInMemory: board.isInMemory, lastAct: board.act)
         }
@@ -158,9 +162,10 @@ public final class GuardClient: Sendable {
         }
     }
 
-    private func attendance(_ board: GuardBoard, _ generation: UInt64) -> GuardError? {
-        let begun = SystemClock.now()
+    /// Nil: a guard goes by this order, which was given at `begun`.
+    private func attendance(_ board: GuardBoard, _ generation: UInt64, _ begun: Int64) -> GuardError? {
         let patience = scope.margin.nanoseconds
+        var end = begun + patience
         var started: String?
         while true {
             let guardian = board.guardian.flatMap { $0.isAlive ? $0 : nil }
@@ -169,19 +174,61 @@ public final class GuardClient: Sendable {
                 watch(guardian)
                 return nil
             }
-            let past = SystemClock.now() - begun
-            if past > patience { return failure(guardian, isOurs, started) }
-            // A spare needs a moment to take the place of one that ended; one that is alive answers within microseconds.
-            if started == nil, past > (guardian == nil ? 2_000_000 : isOurs ? patience / 3 : 0) {
+            let now = SystemClock.now()
+            // A spare needs a moment to take the place of one that ended; one that is alive looks within microseconds of the ring.
+            let grace: Int64
+            switch guardian {
+            case .none: grace = 2_000_000
+            case .some where !isOurs: grace = 0
+            case .some: grace = board.looked < begun ? patience / 3 : .max
+            }
+            if started == nil, now - begun >= grace {
+                // Also if we were late ourselves.
+                end = max(end, now + patience / 3 * 2)
                 do {
-                    try spawn(guardian?.text)
-                    started = "one was started and is not ready"
+                    if let guardian, spare(board) != nil {
+                        ProcessTable.signal(guardian.pid, SIGKILL)
+                        started = "its spare did not take its place"
+                    } else {
+                        try spawn(guardian?.text)
+                        started = "one was started and is not ready"
+                    }
                 } catch {
                     started = "none could be started: \(error)"
                 }
             }
+            if now > end { return failure(guardian, isOurs, started) }
             _ = SystemClock.wait(upTo: .microseconds(300)) { false }
         }
+    }
+
+    /// A start takes as long as m in a short profile; a guard that stands by takes the place of another within a millisecond.
+    private func keepSpare() {
+        let now = SystemClock.now()
+        let isWanted = state.withLock { state in
+            guard state.order.isArmed, now - state.spareStarted > 2_000_000_000, spare(state.board) == nil else { return false }
+            state.spareStarted = now
+            // It stands in the queue before any other, and would be of no use.
+            if let stale = state.board.spare, stale.isAlive, stale != state.board.guardian {
+                ProcessTable.signal(stale.pid, SIGKILL)
+            }
+            return true
+        }
+        guard isWanted else { return }
+        do {
+            try spawn(nil)
+        } catch {
+            // Tried again; and the one at work is what counts.
+            return
+        }
+    }
+
+    /// One that stands by and is of use.
+    private func spare(_ board: GuardBoard) -> GuardIdentity? {
+        guard let spare = board.spare, board.spareDigest == scope.digest, spare != board.guardian, spare.isAlive else {
+            return nil
+        }
+        return spare
     }
 
     private func failure(_ guardian: GuardIdentity?, _ isOurs: Bool, _ started: String?) -> GuardError {
@@ -194,7 +241,8 @@ public final class GuardClient: Sendable {
             found = "the guard \(one.pid) does not answer (stopped, hung, or \(scope.dataDirectory) is not there)"
         }
         return GuardError(
-            attempted: "arm the guard", happened: "within \(milliseconds) ms nobody took the order: \(found); \(started ?? "")",
+            attempted: "arm the guard",
+            happened: "within \(milliseconds) ms nobody took the order: \(found)\(started.map { "; \($0)" } ?? "")",
             advice:
                 "Look at it with `systemctl status pgtandem-guard`, and start it anew with `systemctl restart pgtandem-guard`.")
     }
@@ -236,7 +284,7 @@ public final class GuardClient: Sendable {
                 return hasEnded
                     ? "the guard \(guardian.pid) has ended" : "the guard \(guardian.pid) no longer looks at its deadline"
             }
-            if let reason { onEnded(reason) }
+            if let reason { onEnded(reason) } else { keepSpare() }
         }
     }
 }
@@ -251,6 +299,8 @@ public struct GuardStatus: Hashable, Sendable {
     public var deadline: GuardDeadline?
     /// It goes by the agent's last order.
     public var answers: Bool
+    /// Another one stands by.
+    public var hasSpare: Bool
     public var hasRealTime: Bool
     public var hasLockedMemory: Bool
     /// Started by the agent, not by the service manager.

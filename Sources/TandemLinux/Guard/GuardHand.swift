@@ -79,7 +79,8 @@ final class GuardHand {
                 // From here on no client hears anything: whoever is left has SIGKILL pending and never runs its program again.
                 if held.isEmpty { act.silenced = .nanoseconds(SystemClock.now() - act.begun) }
             }
-            act.survivors = kill()
+            // Not before: some ordinary process may hold the kernel's lock for addresses, and those that end would not let it go on.
+            act.survivors = kill(hurrying: held.isEmpty)
             let now = SystemClock.now()
             if act.survivors == 0 {
                 if held.isEmpty { act.duration = .nanoseconds(now - act.begun) }
@@ -95,13 +96,17 @@ final class GuardHand {
     /// SIGKILL for every process of the directory, the postmaster before its children.
     /// - Returns: how many there are. Those that we may not signal are none of the instance, whose processes have our own user: a person's
     ///   shell in the directory.
-    private func kill() -> Int {
+    private func kill(hurrying: Bool = false) -> Int {
         guard let (told, all) = look() else { return 1 }
         var left = all
         for leads in [Int32(1), 0] {
             for place in 0..<told where found[place].leads == leads {
                 let pid = found[place].pid
-                if Glibc.kill(pid, SIGKILL) == 0 { hurry(pid) } else if errno == EPERM { left -= 1 }
+                if Glibc.kill(pid, SIGKILL) == 0 {
+                    if hurrying { hurry(pid) }
+                } else if errno == EPERM {
+                    left -= 1
+                }
             }
         }
         return left

@@ -56,7 +56,10 @@ public final class GuardProcess {
     ///   this one is ready to take its place.
     public func run(replacing old: String? = nil) throws(SystemError) {
         if let old = old.flatMap({ GuardIdentity(text: $0) }), old.isAlive { ProcessTable.signal(old.pid, SIGKILL) }
-        try lock.take()
+        if !lock.takeIfFree() {
+            board.standBy(identity, scope)
+            try lock.take()
+        }
         acted = board.acted
         while cguard_told_to_end() == 0 {
             let bell = board.bell
@@ -95,6 +98,8 @@ public final class GuardProcess {
         if let order = board.order {
             if order.isArmed, !known.isArmed { arm(order) }
             known = order
+            // Another one may have acted while we were stopped.
+            acted = board.acted.extended(to: acted)
         }
         // Somebody made the page anew.
         if board.guardian != identity || board.digest != scope.digest { board.introduce(identity, scope, flags) }

@@ -105,18 +105,22 @@ enum AgentLock {
 enum LogSetup {
     /// After the change of user: it starts a thread.
     static func make(_ configuration: Configuration) throws -> (log: Logger, writer: LogWriter) {
-        let isJSON = configuration.log.format == .json
-        let node = configuration.node.text
-        let writer = try LogWriter { Terminal.write(2, $0) }
-        LoggingSystem.bootstrap { _ in LineLog(isJSON: isJSON, node: node, writer: writer) }
-        var log = Logger(label: "pgtandem")
-        log.logLevel =
+        let level: Logger.Level =
             switch configuration.log.level {
             case .debug: .debug
             case .info: .info
             case .warning: .warning
             case .error: .error
             }
+        return try make(isJSON: configuration.log.format == .json, node: configuration.node.text, level: level)
+    }
+
+    /// - Parameter node: who speaks.
+    static func make(isJSON: Bool, node: String, level: Logger.Level) throws -> (log: Logger, writer: LogWriter) {
+        let writer = try LogWriter { Terminal.write(2, $0) }
+        LoggingSystem.bootstrap { _ in LineLog(isJSON: isJSON, node: node, writer: writer) }
+        var log = Logger(label: "pgtandem")
+        log.logLevel = level
         return (log, writer)
     }
 }
