@@ -15,6 +15,7 @@ extension Node {
                 .warning, "a person vouches that \(policy.peer) is off: this node is promoted",
                 [.init("ledger", mine), .init("forced", isForced)])
             order(.answer(id, .progress(isForced ? forcedText : "promoting \(policy.node)")))
+            joined = ledger.primaryCopy
             enter(
                 .promoting(Promoting(since: now, reason: .failover(id, mine), rung: .writing(mine), parent: ledger.term)),
                 because: .word)

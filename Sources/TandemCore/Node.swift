@@ -43,7 +43,7 @@ public struct Node: Sendable, Codable {
     var gatewayLostAt: Instant?
     var request: PendingRequest?
     var joining: Joining?
-    /// The copy that joined last and is not paired yet: its slot keeps the WAL that it will ask for.
+    /// The copy that joined last, or was primary before, and is not paired yet: its slot keeps the WAL that it will ask for.
     var joined: CopyID?
     /// The peer's switchover request that was looked at last, and the answer if it was no.
     var lastAsked: UInt64?

@@ -98,6 +98,9 @@ public struct Primary: Hashable, Sendable, Codable {
     public var overriddenSince: Instant?
     /// Since when the standby has been seen without a WAL stream.
     public var streamLostSince: Instant?
+    /// What the standby has confirmed, and since when it has not confirmed more, although there is more.
+    public var confirmed: LSN?
+    public var unconfirmedSince: Instant?
     /// The number of the first heartbeat that orders the standby address to this node: the standby must have seen it (7).
     public var ordered: StandbyOrder
     /// A person ended the pause; the pair is whole again, or one is given up for now (4.7).

@@ -80,6 +80,9 @@ struct AgentAssembly {
         let watch = try AddressWatch(interface: configuration.virtualAddresses.interface, onChange: tellAddresses)
         defer { watch.stop() }
         tellAddresses()
+        do { try postgres.endLeftovers() } catch {
+            log.warning("what an interrupted rejoin has left could not be ended", metadata: ["reason": "\(error)"])
+        }
         try postgres.startWatching()
         try link.open(configuration, identity: identity, desk: desk)
         if let place = configuration.arbiter.witness {

@@ -93,9 +93,9 @@ struct GuardLastActTests {
 
     @Test func aStoppedGuardDoesNotCount() throws {
         try host.startInstance()
-        let client = try host.client()
+        let pid = try host.startGuard()
+        let client = try host.client(spawn: { _ in })
         try host.arm(client, .after(.milliseconds(2500)))
-        let pid = try #require(client.status.pid)
         client.close()
         ProcessTable.signal(pid, SIGSTOP)
         let looked = try host.board().looked

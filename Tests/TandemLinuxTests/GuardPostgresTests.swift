@@ -21,7 +21,7 @@ struct GuardPostgresTests {
             "\(bin)/initdb -N -A trust -D '\(host.data)' >/dev/null; echo host all all 192.0.2.7/32 trust >> '\(host.data)/pg_hba.conf'"
         )
         let settings =
-            "-c listen_addresses='*' -c unix_socket_directories='\(host.folder)' -c max_connections=200 -c shared_buffers=256MB"
+            "-c listen_addresses='*' -c unix_socket_directories='\(host.folder)' -c max_connections=200 -c shared_buffers=256MB -c dynamic_shared_memory_type=mmap"
         let start = "\(bin)/pg_ctl -D '\(host.data)' -l '\(host.folder)/log' -o \"\(settings)\" -w start"
         _ = try host.namespace.shell(
             "runuser -u postgres -- /bin/sh -c 'cd /; \(start.replacing("'", with: "'\\''"))' >/dev/null")

@@ -217,7 +217,7 @@ struct GuardTests {
         }
         let guardian = try host.startGuard(more: ["--watchdog-file", path])
         #expect(eaten() == "", "not before it is armed")
-        let client = try host.client()
+        let client = try host.client(spawn: { _ in })
         try host.arm(client, .after(.seconds(60)))
         #expect(client.status.hasWatchdog)
         #expect(soon { eaten().hasPrefix("k") } && soon { eaten().hasPrefix("k") })

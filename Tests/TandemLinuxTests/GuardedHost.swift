@@ -143,11 +143,18 @@ final class GuardedHost: Sendable {
     }
 
     /// Arms in the namespace, as a guard that is started belongs to that of the calling thread.
-    func arm(_ client: GuardClient, _ until: GuardDeadline?) throws {
+    /// - Parameter tries: a core tries again, too, while no guard has come up.
+    func arm(_ client: GuardClient, _ until: GuardDeadline?, tries: Int = 4) throws {
         try namespace.inside {
             // As an agent's is; the tests' own load would make it late.
             _ = RealTime.raise()
-            try client.arm(until: until)
+            for left in (0..<tries).reversed() {
+                do {
+                    return try client.arm(until: until)
+                } catch  where left > 0 {
+                    continue
+                }
+            }
         }
     }
 

@@ -33,6 +33,11 @@ import Testing
             let redo = WALFile.name(timeline: 1, position: try #require(survey.commonRedo), segmentSize: 16 << 20)
             #expect(!OwnedFiles.exists("\(pair.b.settings.dataDirectory)/pg_wal/\(redo)"))
 
+            // Of another branch, which the same term names.
+            let other = pair.a.settings.stateDirectory + "/diverged"
+            for folder in [other, other + "/4"] { try pair.a.instance.files.makeFolder(folder) }
+            try pair.a.instance.files.write("another", to: other + "/4/report.txt")
+
             let seen = Mutex<[Rejoin.Step]>([])
             let outcome = try rejoin.rewind(
                 survey, abandoned: Term(4), work: pair.work { progress in seen.withLock { $0.append(progress.step) } })
@@ -41,7 +46,10 @@ import Testing
             #expect(steps.filter { $0 == .rewinding }.count > 1)
 
             let saved = try #require(outcome.saved)
-            #expect(saved.folder == pair.a.settings.stateDirectory + "/diverged/4")
+            #expect(saved.folder == other + "/4-2" && OwnedFiles.names(in: other + "/4") == ["report.txt"])
+            let report = String(decoding: try DurableFile.read(saved.folder + "/report.txt") ?? [], as: UTF8.self)
+            #expect(
+                report.contains("fork            \(fork)\nend             \(end)\nbytes           \(bytes)\ncommits         2\n"))
             #expect(saved.commits == 2 && saved.firstCommit?.hasSuffix("UTC") == true && saved.lostBytes == bytes)
             let names = try #require(OwnedFiles.names(in: saved.folder))
             #expect(names.contains("report.txt") && names.contains { WALFile.parse($0, segmentSize: 16 << 20) != nil })

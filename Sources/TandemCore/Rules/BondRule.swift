@@ -36,7 +36,13 @@ extension Node {
             // As long as its WAL stream runs, nobody waits: its agent may only be restarting.
             guard ledger.arbiter == .witness, now - primary.since > policy.silence else { return nil }
             let isLong = peer.silence(at: now).map { $0 > policy.agentPatience } ?? (now - primary.since > policy.agentPatience)
-            return standbyStreams() && !isLong ? nil : .peerSilent(peer.silence(at: now))
+            return standbyStreams() && !isStalled(primary, at: now) && !isLong ? nil : .peerSilent(peer.silence(at: now))
+        }
+        // It is heard, and hears nothing: neither heartbeats nor WAL arrive there (a cut in one direction).
+        if ledger.arbiter == .witness, isStalled(primary, at: now), let heard = peer.acknowledgedSentAt,
+            now - heard > policy.silence
+        {
+            return .peerSilent(now - heard)
         }
         if report.isLeaving { return .peerLeaving }
         // 4.7: arbiter and lease are changed under `sole` only; both configurations want the same by now.
@@ -91,6 +97,24 @@ extension Node {
             refusals.append(.otherVersion(here: here, there: there))
         }
         return refusals
+    }
+
+    /// A stream that has ended at the other side is still one here, until a time-out of minutes or seconds: what counts is whether more is
+    /// confirmed while there is more.
+    mutating func noteConfirmation(_ primary: inout Primary, _ postgres: LocalPostgres, at now: Instant) {
+        let sender = postgres.replicas.first { $0.applicationName == ledger?.standbyCopy?.applicationName && $0.isStreaming }
+        guard let flushed = sender?.flushed, let here = postgres.flushed, flushed < here else {
+            primary.unconfirmedSince = nil
+            primary.confirmed = sender?.flushed
+            return
+        }
+        if primary.confirmed != flushed || primary.unconfirmedSince == nil { primary.unconfirmedSince = now }
+        primary.confirmed = flushed
+    }
+
+    /// For as long as a silence counts.
+    private func isStalled(_ primary: Primary, at now: Instant) -> Bool {
+        primary.unconfirmedSince.map { now - $0 > policy.silence } ?? false
     }
 
     /// The one sender that is the standby of the ledger streams now.

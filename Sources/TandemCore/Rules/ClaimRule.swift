@@ -46,6 +46,7 @@ extension Node {
         notice(
             .warning, "the witness grants the role: this node is promoted",
             [.init("grant", grant), .init("silent_for", peer.silence(at: now)?.text ?? "this session")])
+        joined = ledger?.primaryCopy
         let isEarly = flaw == .promotedBeforeLedger
         enter(
             .promoting(Promoting(since: now, reason: .grant(grant), rung: isEarly ? promoteNow() : .writing(grant))),

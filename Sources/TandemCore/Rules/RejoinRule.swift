@@ -32,6 +32,8 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
     struct Idle: Hashable, Sendable, Codable {
         var since: Instant
         var at: LSN?
+        /// A receiver that begins to stream and is refused at once, again and again, is none.
+        var streamsSince: Instant?
     }
 
     mutating func completed(_ ended: OperationID, _ outcome: Outcome, at now: Instant, retry: Duration) -> Bool {
@@ -135,19 +137,20 @@ extension Node {
 
     /// A standby that recovers and cannot stream from a primary that serves has diverged, or lacks WAL: it is stopped, and looked at.
     mutating func noteStream(_ postgres: LocalPostgres, at now: Instant) {
-        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, !postgres.isStreaming,
-            peerServes(at: now)
-        else {
+        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, peerServes(at: now) else {
             rejoin.idle = nil
-            if postgres.isStreaming {
-                rejoin.failures = 0
-                rejoin.failure = nil
-                rejoin.refusal = nil
-            }
             return
         }
-        if let idle = rejoin.idle, idle.at == postgres.replayed { return }
-        rejoin.idle = .init(since: now, at: postgres.replayed)
+        var idle = rejoin.idle ?? .init(since: now, at: postgres.replayed)
+        if idle.at != postgres.replayed { idle = .init(since: now, at: postgres.replayed, streamsSince: idle.streamsSince) }
+        idle.streamsSince = postgres.isStreaming ? idle.streamsSince ?? now : nil
+        if let since = idle.streamsSince, now - since > policy.streamPatience {
+            idle.since = now
+            rejoin.failures = 0
+            rejoin.failure = nil
+            rejoin.refusal = nil
+        }
+        rejoin.idle = idle
     }
 
     /// Longer with each time that looking has changed nothing.

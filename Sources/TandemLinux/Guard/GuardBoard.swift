@@ -169,7 +169,9 @@ final class GuardBoard: @unchecked Sendable {
         return number == 0 ? nil : GuardIdentity(pid: number, startTime: load(startTime))
     }
 
+    /// One of another scope than the guard at work does not hide one of the same, whichever comes last.
     func standBy(_ identity: GuardIdentity, _ scope: GuardScope) {
+        if scope.digest != digest, let other = spare, other.isAlive { return }
         store(.sparePid, 0)
         store(.spareStartTime, identity.startTime)
         store(.spareDigest, scope.digest)

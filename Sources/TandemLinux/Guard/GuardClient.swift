@@ -79,9 +79,7 @@ public final class GuardClient: Sendable {
         }
         let failure = attendance(board, generation, begun)
         guard let failure else {
-            // Who goes by a board that was removed must not act by what was written there.
-            former?.write(GuardOrder(generation: generation))
-            former?.ring()
+            retire(former)
             keepSpare()
             return
         }
@@ -108,8 +106,7 @@ public final class GuardClient: Sendable {
     /// heard of it, or did not look for m: it will, before it acts.
     public func release() throws(GuardError) {
         let (board, former, generation) = try put { $0 = GuardOrder(generation: $0.generation) }
-        former?.write(GuardOrder(generation: generation))
-        former?.ring()
+        retire(former)
         _ = SystemClock.wait(upTo: scope.margin, step: .microseconds(300)) {
             board.heard == generation || !(board.guardian?.isAlive ?? false)
         }
@@ -200,6 +197,13 @@ public final class GuardClient: Sendable {
             if now > end { return failure(guardian, isOurs, started) }
             _ = SystemClock.wait(upTo: .microseconds(300)) { false }
         }
+    }
+
+    /// Who goes by a board that was removed must not act by what was written there, and is of no more use.
+    private func retire(_ former: GuardBoard?) {
+        guard let former else { return }
+        former.write(GuardOrder())
+        for one in [former.guardian, former.spare].compactMap(\.self) where one.isAlive { ProcessTable.signal(one.pid, SIGKILL) }
     }
 
     /// A start takes as long as m in a short profile; a guard that stands by takes the place of another within a millisecond.

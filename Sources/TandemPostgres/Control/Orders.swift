@@ -81,6 +81,21 @@ extension Instance {
         }
     }
 
+    /// Once the standby streams by its slot, nobody comes back by another one: what it used before it was rewound or copied anew, and what
+    /// interrupted attempts have left, would keep WAL for nobody. Nothing is done while its slot is idle.
+    public func dropSlots(prefix: String, otherThan active: String, deadline: Duration = .seconds(10)) throws(PostgresError) {
+        let sql = """
+            select pg_catalog.pg_drop_replication_slot(slot_name) from pg_catalog.pg_replication_slots
+            where slot_type = 'physical' and not active and pg_catalog.starts_with(slot_name::text, $1) and slot_name <> $2
+              and exists (select from pg_catalog.pg_replication_slots where slot_name = $2 and active)
+            """
+        do throws(SessionError) {
+            _ = try ask(sql, [prefix, active], Deadline(deadline))
+        } catch {
+            throw PostgresError("drop abandoned replication slots", error, meaning: "They keep WAL on this disk for nobody.")
+        }
+    }
+
     /// Before pg_rewind from a new primary, and before a planned handover (`hazards.md` 0.1, 3). Uses a session of its own:
     /// it can take minutes.
     public func checkpoint(deadline: Duration) throws(PostgresError) {
@@ -144,6 +159,11 @@ extension Instance {
               term numeric(20) primary key, copy text not null, parent_term numeric(20), lsn pg_lsn not null,
               recorded timestamptz not null default now());
             comment on table pgtandem.lineage is 'Promotions of this pair: written by pgtandem, do not change.';
+          end if;
+          -- The replication role reads it when the other host comes back; it holds numbers only.
+          if not has_table_privilege('public', 'pgtandem.lineage', 'select') then
+            grant usage on schema pgtandem to public;
+            grant select on pgtandem.lineage to public;
           end if;
         end $$
         """

@@ -17,14 +17,14 @@ public struct SavedBranch: Hashable, Sendable {
 
     public var lostBytes: UInt64 { fork.behind(end) }
 
+    private var place: String { "fork            \(fork)\nend             \(end)\n" }
+
     /// For a person.
     public var report: String {
         let count = commits.map { "\($0)" } ?? "unknown (pg_waldump could not read it)"
         return """
             WAL of an abandoned branch, saved by pgtandem before the data directory was rewound.
-            fork            \(fork)
-            end             \(end)
-            bytes           \(lostBytes)
+            \(place)bytes           \(lostBytes)
             commits         \(count)
             first commit    \(firstCommit ?? "-")
             last commit     \(lastCommit ?? "-")
@@ -43,7 +43,7 @@ extension SavedBranch {
         _ rejoin: Rejoin, _ log: OwnLog, fork: LSN, term: Term, _ attempted: String
     ) throws(PostgresError) -> SavedBranch {
         let diverged = rejoin.settings.stateDirectory + "/diverged"
-        let folder = "\(diverged)/\(term)"
+        let folder = try folder(diverged, term, fork, log.end, attempted)
         let size = UInt64(log.segmentSize)
         var names = stride(from: fork.bytes / size * size, to: log.end.bytes, by: Int(size)).compactMap {
             log.file(ofSegmentAt: LSN($0))
@@ -76,6 +76,24 @@ extension SavedBranch {
             for path in [diverged, rejoin.settings.stateDirectory] { try OwnedFiles.sync(path) }
         }
         return saved
+    }
+
+    /// A folder of another branch that bears the same term is never written to; one of this branch, from an interrupted run, is.
+    private static func folder(
+        _ diverged: String, _ term: Term, _ fork: LSN, _ end: LSN, _ attempted: String
+    ) throws(PostgresError) -> String {
+        let wanted = SavedBranch(folder: "", fork: fork, end: end).place
+        var name = "\(diverged)/\(term)"
+        var number = 1
+        while OwnedFiles.exists(name) {
+            let path = name + "/report.txt"
+            let bytes = try SetupTool.perform(attempted) { () throws(SystemError) in try DurableFile.read(path) }
+            // Without a report it was not finished, and its branch is still where it was.
+            guard let bytes, !String(decoding: bytes, as: UTF8.self).contains(wanted) else { return name }
+            number += 1
+            name = "\(diverged)/\(term)-\(number)"
+        }
+        return name
     }
 
     private static func copyFile(_ from: String, to: String) throws(SystemError) {

@@ -17,6 +17,7 @@ final class PostgresAdapter: PostgresPort {
     private let kept: KeptSettings
     private let comingBack: RejoinAdapter
     private let seen = LastSeen()
+    private let slots = StandbySlot()
     private let checks = Lane(name: "settings-check")
     private let sizes = SegmentSize()
 
@@ -31,6 +32,7 @@ final class PostgresAdapter: PostgresPort {
         let instance = self.instance
         let checks = self.checks
         let sizes = self.sizes
+        let slots = self.slots
         watch = try Watch(configuration.instance) { observation in
             box.remember(observation)
             onObservation(observation)
@@ -38,7 +40,12 @@ final class PostgresAdapter: PostgresPort {
             guard observation.isRunning, box.isDue() else { return }
             checks.submit {
                 do {
-                    if observation.isRecovering { try instance.keepReady() } else { try instance.keepStandbySignal() }
+                    if observation.isRecovering {
+                        try instance.keepReady()
+                    } else {
+                        try instance.keepStandbySignal()
+                        if let slot = slots.due() { try instance.dropSlots(prefix: "pgtandem_", otherThan: slot) }
+                    }
                     _ = try sizes.get(instance)
                 } catch {
                     log.debug("nothing is kept ready", metadata: ["reason": "\(error)"])
@@ -49,6 +56,9 @@ final class PostgresAdapter: PostgresPort {
 
     /// nil: there was no data directory at any look so far.
     var systemIdentifier: UInt64? { seen.systemIdentifier }
+
+    /// Before anything is adopted: programs that an agent before this one was killed over.
+    func endLeftovers() throws { try comingBack.endLeftovers() }
 
     func startWatching() throws { try watch.start() }
     func stopWatching() {
@@ -124,6 +134,7 @@ final class PostgresAdapter: PostgresPort {
     }
 
     func configure(_ settings: Settings) throws {
+        slots.name = settings.slot?.applicationName
         let wanted = configuration.managed(settings, keeping: kept)
         try instance.write(wanted)
         // Where nobody waits for it: the slot, and whether somebody else's setting counts instead of ours.
@@ -247,5 +258,25 @@ private final class LastSeen: Sendable {
     func remember(_ observation: LocalPostgres) {
         if let system = observation.systemIdentifier { identifier.withLock { $0 = system } }
         if observation.isRunning, let timeline = observation.timeline { last.withLock { $0 = timeline } }
+    }
+}
+
+/// The standby's slot here, by name: now and then every other one of ours is looked for.
+private final class StandbySlot: Sendable {
+    private let state = Mutex<(name: String?, next: Int64)>((nil, 0))
+
+    var name: String? {
+        get { state.withLock { $0.name } }
+        set { state.withLock { $0 = (newValue, SystemClock.after(.seconds(5))) } }
+    }
+
+    /// Twice a minute.
+    func due() -> String? {
+        let now = SystemClock.now()
+        return state.withLock { state in
+            guard let name = state.name, now >= state.next else { return nil }
+            state.next = now + 30_000_000_000
+            return name
+        }
     }
 }

@@ -31,6 +31,8 @@ final class RejoinAdapter: Sendable {
         return Rejoin(instance: instance, node: configuration.node, source: source)
     }
 
+    func endLeftovers() throws { try rejoin.endLeftovers() }
+
     func survey() throws -> Survey {
         let found = try rejoin.survey()
         last.withLock { $0 = found }
