@@ -73,6 +73,15 @@ let package = Package(
             dependencies: nio + certificates + ["TandemSystem"],
             swiftSettings: strict),
 
+        // The witness: one small process for many pairs.
+        .target(
+            name: "TandemWitness",
+            dependencies: [
+                "TandemCore", "TandemSystem", "TandemWire", "TandemRuntime", "TandemNetwork",
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+
         // Two real hosts on one machine: used by the demo, the tests and the bench.
         .target(name: "TandemLab", dependencies: ["CLinux", "Clibpq", "TandemSystem"], swiftSettings: strict),
 
@@ -80,7 +89,7 @@ let package = Package(
             name: "pgtandem",
             dependencies: [
                 "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration", "TandemRuntime", "TandemLinux",
-                "TandemPostgres", "TandemNetwork", "TandemLab", "TandemSimulator",
+                "TandemPostgres", "TandemNetwork", "TandemWitness", "TandemLab", "TandemSimulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -97,6 +106,13 @@ let package = Package(
         .testTarget(
             name: "TandemNetworkTests",
             dependencies: nio + certificates + ["TandemNetwork", "TandemSystem"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "TandemWitnessTests",
+            dependencies: [
+                "TandemWitness", "TandemNetwork", "TandemCore", "TandemWire", "TandemSystem", "pgtandem",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "TandemConfigurationTests", dependencies: ["TandemConfiguration", "TandemCore"], swiftSettings: strict),

@@ -15,10 +15,11 @@ struct Pgtandem: ParsableCommand {
         subcommands: [
             StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, PauseCommand.self, ResumeCommand.self,
             ReplayCommand.self, InitCommand.self, JoinCommand.self, RunCommand.self, ConfigCommand.self, TLSCommand.self,
+            WitnessCommand.self,
             DemoCommand.self,
             VersionCommand.self, ReplayCommand.self, SimulateCommand.self, LabInitCommand.self,
             LabClientCommand.self,
-            BenchCommand.self, BenchHandCommand.self,
+            BenchCommand.self, BenchHandCommand.self, WitnessBenchCommand.self,
         ])
 }
 

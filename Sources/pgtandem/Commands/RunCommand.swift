@@ -101,17 +101,21 @@ enum AgentLock {
 
 enum LogSetup {
     static func make(_ configuration: Configuration) -> Logger {
-        let isJSON = configuration.log.format == .json
-        let node = configuration.node.text
-        LoggingSystem.bootstrap { _ in LineLog(isJSON: isJSON, node: node) }
-        var log = Logger(label: "pgtandem")
-        log.logLevel =
+        let level: Logger.Level =
             switch configuration.log.level {
             case .debug: .debug
             case .info: .info
             case .warning: .warning
             case .error: .error
             }
+        return make(isJSON: configuration.log.format == .json, node: configuration.node.text, level: level)
+    }
+
+    /// - Parameter node: who speaks.
+    static func make(isJSON: Bool, node: String, level: Logger.Level) -> Logger {
+        LoggingSystem.bootstrap { _ in LineLog(isJSON: isJSON, node: node) }
+        var log = Logger(label: "pgtandem")
+        log.logLevel = level
         return log
     }
 }

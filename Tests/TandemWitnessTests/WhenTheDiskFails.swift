@@ -1,0 +1,157 @@
+import Foundation
+import Glibc
+import TandemCore
+import TandemSystem
+import TandemWire
+import Testing
+
+@testable import TandemWitness
+
+@Suite("A witness and its disk", .serialized, .timeLimit(.minutes(3)))
+struct WhenTheDiskFails {
+    private let file = PairFile(
+        cluster: "orders", pin: .init(authority: "ab", systemIdentifier: .max, nodes: ["a", "b"]), record: Ledgers.paired())
+
+    @Test func `the file of a pair comes back as it was`() throws {
+        #expect(try PairFile(try file.bytes(), cluster: "orders") == file)
+        var first = file
+        first.record = nil
+        first.pin.nodes = ["b"]
+        #expect(try PairFile(try first.bytes(), cluster: "orders") == first)
+    }
+
+    @Test func `every damaged byte and every truncation is an error`() throws {
+        let good = try file.bytes()
+        for index in good.indices {
+            var bad = good
+            bad[index] ^= 0x01
+            #expect(throws: (any Error).self, "byte \(index)") { try PairFile(bad, cluster: "orders") }
+            #expect(throws: (any Error).self, "\(index) bytes") { try PairFile(Array(good[..<index]), cluster: "orders") }
+        }
+    }
+
+    @Test func `a file that the witness cannot have written is an error`() throws {
+        func refused(_ change: (inout PairFile) -> Void, as cluster: String = "orders") throws {
+            var other = file
+            change(&other)
+            let bytes = try other.bytes()
+            #expect(throws: WireError.self) { try PairFile(bytes, cluster: cluster) }
+        }
+        try refused({ _ in }, as: "other")
+        try refused { $0.record = Ledgers.paired(cluster: "other") }
+        try refused { $0.record?.primary = "c" }
+        try refused { $0.pin.nodes = [] }
+        try refused { $0.pin.nodes = ["a", "a"] }
+        try refused { $0.pin.nodes = ["a", "b", "c"] }
+        try refused { $0.pin.nodes = ["a", "../b"] }
+    }
+
+    @Test func `a damaged record gets no answers, the other pair does, and forget makes it good`() throws {
+        let (orders, billing) = (try Cluster(), try Cluster("billing"))
+        let (tls, state) = (try Folder(), try Folder())
+        for cluster in [orders, billing] {
+            try FileManager.default.copyItem(atPath: cluster.witness, toPath: "\(tls.path)/\(cluster.name)")
+        }
+        let paired = Ledgers.paired()
+        var witness: TestWitness? = try TestWitness(state: state.path, tls: tls.path)
+        _ = try KnownPair(orders, at: try #require(witness).address, ledger: paired)
+        _ = try KnownPair(billing, at: try #require(witness).address, ledger: Ledgers.paired(cluster: "billing"))
+        witness = nil
+        let path = "\(state.path)/pairs/orders"
+        var bytes = try #require(try DurableFile.read(path))
+        bytes[bytes.count / 2] ^= 0x40
+        try DurableFile.write(bytes, to: path, mode: 0o600)
+        let second = try TestWitness(state: state.path, tls: tls.path)
+        let a = try TestNode("a", of: orders, at: try second.address)
+        let words = try a.refusal()
+        #expect(words.contains("checksum does not fit") && words.contains("pgtandem witness forget orders"))
+        #expect(second.recorder.holds("error", "damaged", "cluster=orders", "pgtandem witness forget orders"))
+        #expect(try TestNode("a", of: billing, at: try second.address).ask(.read).record == Ledgers.paired(cluster: "billing"))
+        #expect(try #require(try second.pair()?.problem).contains("checksum"))
+        #expect(try DurableFile.read(path) == bytes, "what is damaged is not touched")
+        _ = try WitnessClient(state: state.path).forget("orders")
+        #expect(try TestNode("a", of: orders, at: try second.address).ask(.read).record == nil)
+    }
+
+    @Test func `a damaged or missing generation is an error that says what to do`() throws {
+        let place = try Place()
+        var witness: TestWitness? = try place.start()
+        _ = try KnownPair(place.cluster, at: try #require(witness).address)
+        witness = nil
+        let path = "\(place.state.path)/generation"
+        let good = try #require(try DurableFile.read(path))
+        for bad in [Array("7\n".utf8), [], nil, Array(good.dropLast(2))] {
+            if let bad { try DurableFile.write(bad, to: path, mode: 0o600) } else { try DurableFile.remove(path) }
+            let error = try #require(throws: WitnessError.self) { _ = try place.start() }
+            #expect(error.description.contains("Move the folder \(place.state.path) away"))
+            #expect(try DurableFile.read(path) == bad, "it is left for a person")
+        }
+        try DurableFile.write(good, to: path, mode: 0o600)
+        #expect(try place.start().service.generation == 2)
+    }
+
+    @Test func `two witnesses of one state directory: the second one is refused`() throws {
+        let place = try Place()
+        let witness = try place.start()
+        let error = try #require(throws: WitnessError.self) { _ = try place.start() }
+        #expect(error.description.contains("\(place.state.path)/lock"))
+        #expect(try TestNode("a", of: place.cluster, at: try witness.address).ask(.read).generation == 1)
+    }
+
+    @Test func `list and forget work on the files where no witness runs`() throws {
+        let place = try Place()
+        var witness: TestWitness? = try place.start()
+        _ = try KnownPair(place.cluster, at: try #require(witness).address, ledger: Ledgers.paired())
+        let client = WitnessClient(state: place.state.path)
+        let live = try client.list()
+        #expect(live.running && live.generation == 1)
+        #expect(live.pairs.first?.nodes.map(\.name) == ["a", "b"])
+        #expect(try #require(live.pairs.first?.promise_ms) > 0)
+        witness = nil
+        let list = try client.list()
+        #expect(!list.running && list.generation == 1)
+        #expect(try list.pairs.first?.record?.ledger() == Ledgers.paired())
+        #expect(try client.forget("orders").contains("forgotten"))
+        #expect(try client.list().pairs.isEmpty)
+        #expect(throws: WitnessClient.Failure.self) { _ = try client.forget("orders") }
+        let error = try #require(throws: WitnessClient.Failure.self) { _ = try WitnessClient(state: "/nowhere").list() }
+        guard case .unreachable(let words) = error else {
+            Issue.record("\(error)")
+            return
+        }
+        #expect(words.contains("--state"))
+    }
+
+    /// Mounting needs root.
+    static let mayMount = geteuid() == 0
+
+    @Test(.enabled(if: mayMount, "a tiny file system is mounted, which only root may"))
+    func `on a full disk the old record stands, reads go on, and it heals by itself`() throws {
+        let (cluster, state) = (try Cluster(), try Folder())
+        try #require(mount("none", state.path, "tmpfs", 0, "size=64k") == 0, "errno \(errno)")
+        defer { #expect(umount2(state.path, Int32(MNT_DETACH)) == 0) }
+        let witness = try TestWitness(state: state.path, tls: cluster.witness)
+        let paired = Ledgers.paired()
+        let pair = try KnownPair(cluster, at: try witness.address, ledger: paired)
+        let filler = "\(state.path)/filler"
+        #expect(throws: SystemError.self) {
+            try DurableFile.write([UInt8](repeating: 1, count: 1 << 17), to: filler, mode: 0o600)
+        }
+        var size = 40 << 10
+        while size > 0 {
+            // Until not even one block is left.
+            do { try DurableFile.write([UInt8](repeating: 1, count: size), to: "\(filler)-\(size)", mode: 0o600) } catch {
+                size /= 2
+            }
+        }
+        try pair.a.send(.sole(paired))
+        #expect(try pair.a.hear(within: .seconds(1)) == nil, "what is not durable is not answered")
+        #expect(witness.recorder.holds("error", "cannot be written", "cluster=orders", "No space left"))
+        #expect(try pair.b.ask(.read).record == paired)
+        #expect(try pair.a.ask(.heartbeat(paired, position: nil)).promised == .seconds(2), "nothing needs to be written for it")
+        for name in try FileManager.default.contentsOfDirectory(atPath: state.path) where name.hasPrefix("filler") {
+            try DurableFile.remove("\(state.path)/\(name)")
+        }
+        #expect(try pair.a.ask(.sole(paired)).record == paired.sole())
+    }
+}
