@@ -110,7 +110,7 @@ let package = Package(
         .testTarget(
             name: "TandemWitnessTests",
             dependencies: [
-                "TandemWitness", "TandemNetwork", "TandemCore", "TandemWire", "TandemSystem",
+                "TandemWitness", "TandemNetwork", "TandemCore", "TandemWire", "TandemSystem", "pgtandem",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),

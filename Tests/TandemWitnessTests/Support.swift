@@ -92,6 +92,8 @@ final class TestWitness: Sendable {
     ) throws {
         var options = WitnessOptions(
             listen: LinkAddress(host: "127.0.0.1", port: 0), state: state, tls: tls, program: "test")
+        // A node of these tests sends nothing by itself: no test is to pass because it was silent.
+        options.limits.connection.silence = .seconds(60)
         limits(&options.limits)
         self.state = state
         self.recorder = recorder

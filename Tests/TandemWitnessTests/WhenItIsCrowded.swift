@@ -97,7 +97,6 @@ struct WhenItIsCrowded {
             limits.connection.queuedBytes = 64 << 10
             limits.connection.sendBuffer = 4 << 10
             // Only the bytes that wait may end it.
-            limits.connection.silence = .seconds(60)
             limits.connection.unconfirmed = .seconds(60)
         }
         let pair = try KnownPair(place.cluster, at: try witness.address, ledger: Ledgers.paired())

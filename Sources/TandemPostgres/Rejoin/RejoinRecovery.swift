@@ -57,7 +57,8 @@ struct RejoinRecovery {
                         meaning: "The directory is as a crash left it.",
                         advice: "Put right what its log names, or make a new copy.")
                 }
-                if before.isStandby { return processes.recoveryProgress()?.contains("waiting for") == true }
+                // Without a source, its title stays `recovering`, also where there is nothing left to replay.
+                if before.isStandby { return processes.recoveryProgress() != nil }
                 return try rejoin.instance.controlData().isStandby
             } catch {
                 failure = error
