@@ -86,7 +86,7 @@ final class GuardAdapter: GuardPort {
             )
         }
         if status.isByAgent {
-            notes.append("no service runs the guard, so this agent has started it: enable pgtandem-guard.service")
+            notes.append("this agent had to start the guard itself: is pgtandem-guard.service enabled, and does it run?")
         }
         if !status.boardIsInMemory { notes.append("the guard's board lies on a disk: put `control_socket` below /run") }
         if let act = status.lastAct {
