@@ -94,6 +94,11 @@ struct Interpreter: Sendable {
                 // The lane may have been held up for longer than the right to it lasts.
                 if let until, until.hasEnded(at: .now()) { throw LeaseOver() }
                 try addresses.claim(role, regardless: regardless)
+                // It may have been held up in there, too, and the guard has removed it meanwhile.
+                if let until, until.hasEnded(at: .now()) {
+                    try addresses.release(role)
+                    throw LeaseOver()
+                }
             }
         case .releaseAddress(let role, let id):
             address(role, id, "give up the \(role.rawValue) address") { try addresses.release(role) }

@@ -73,7 +73,8 @@ public struct AddressLifetimes: Hashable, Sendable {
     /// Whole seconds are all that the kernel knows: the next one above the lease, and one more for a beat that is late (7, 9).
     public init(_ node: Node, at now: Instant) {
         guard let lease = node.lentFor else {
-            primary = .unlimited
+            // Nothing is lent, and the primary address is for whom the ledger names only.
+            primary = node.ledger?.primary == node.policy.node || !node.policy.arbiter.lends ? .unlimited : nil
             standby = .unlimited
             return
         }

@@ -137,5 +137,6 @@ struct SimGuard {
 
 /// The effects by kind, so that a fault can say which of them fail.
 package enum EffectKind: String, Hashable, Sendable, CaseIterable, Codable {
-    case writeLedger, start, stop, promote, configure, confirm, findEndOfWAL, receiveWAL, claimAddress, releaseAddress, armGuard, rejoin
+    case writeLedger, start, stop, promote, configure, confirm, findEndOfWAL, receiveWAL, claimAddress, releaseAddress, armGuard,
+        rejoin
 }

@@ -54,7 +54,7 @@ extension World {
             if host.ledger?.bond != .sole {
                 violate(.order, "\(host.name) changes its directory while its ledger is \(host.ledger?.description ?? "none")")
             }
-            if way == .rewind { host.mark?.node = other(host).name }
+            if way == .rewind, host.mark != nil { host.mark = .init(copy: host.copy, node: other(host).name) }
             (lane, low, high) = (.control, 200, 3000)
         case .findEndOfWAL, .receiveWAL: (lane, low, high) = (.control, 1, 50)
         case .configure: (lane, low, high) = (.settings, 1, 20)
@@ -201,7 +201,9 @@ extension World {
 
     private func rejoin(_ host: SimHost) -> Outcome {
         let peer = other(host)
-        guard host.postgres.condition == .stopped, host.mark != nil, host.aside == nil else { return .failed("it is not stopped") }
+        guard host.postgres.condition == .stopped, host.mark != nil, host.aside == nil else {
+            return .failed("it is not stopped")
+        }
         guard canCopy(host) else { return .failed("the connection to the primary ended") }
         abandonBranch(host)
         host.copy = CopyID(high: UInt64(host.party.rawValue + 1), low: UInt64(now))
@@ -259,7 +261,8 @@ extension Effect {
     var operation: OperationID? {
         switch self {
         case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
-            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, let id), .receiveWAL(_, let id),
+            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, let id),
+            .receiveWAL(_, let id),
             .claimAddress(_, _, _, let id), .releaseAddress(_, let id), .armGuard(_, let id), .releaseGuard(let id):
             id
         case .writeLedger, .send, .askWitness, .extendGuard, .recordLineage, .answer, .notice, .exit: nil

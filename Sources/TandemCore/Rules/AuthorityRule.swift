@@ -31,7 +31,10 @@ extension Node {
             let arbiterSpoke = ledger.arbiter != .witness || arbiter.isHeard(within: policy.silence, at: now)
             return peerSpoke && arbiterSpoke || now - since >= policy.startPatience
         case .paired:
-            if ledger.arbiter.lends { return mayWrite(at: now) }
+            // The arbiter may answer a moment before the other node does, and that one may know more, against which a person gave this node's
+            // commits up (4.3, `forced`): as long as for a `sole` ledger, newer news comes first (5.2).
+            let peerSpoke = peer.isHeard(within: policy.silence, at: now) && peer.report != nil
+            if ledger.arbiter.lends { return mayWrite(at: now) && (peerSpoke || now - since >= policy.startPatience) }
             return peer.acknowledged != nil && peer.isHeard(within: policy.silence, at: now)
         }
     }

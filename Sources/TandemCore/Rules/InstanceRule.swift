@@ -36,8 +36,8 @@ extension Node {
         else { return }
         switch postgres.condition {
         case .stopped:
-            // A mark that names the other node is an unfinished copy; none at all is a directory that is not ours (section 1).
-            guard let mark = postgres.copy, mayFollowPlainly(isOurs: mark.node == policy.node, at: now) else { return }
+            // A mark that names the other node is an unfinished copy, none at all perhaps one, too (section 1): never started as it is.
+            guard mayFollowPlainly(isOurs: postgres.copy?.node == policy.node, at: now) else { return }
             let operation = nextOperation()
             instance.operation = operation
             instance.isStarting = true

@@ -77,17 +77,23 @@ extension Node {
 
     /// Section 6, step 2, of a stopped instance. True: it is to be started as it is.
     mutating func mayFollowPlainly(isOurs: Bool, at now: Instant) -> Bool {
-        guard case .standby(let standby) = state, let ledger else { return isOurs }
+        guard case .standby(let standby) = state, let ledger else {
+            rejoin.survey = nil
+            return isOurs
+        }
         // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
         if notes.follows != nil, instance.failure == nil, isOurs { return true }
         guard peerServes(at: now) else {
             // Whoever is about to lead opens within moments. After that, a host that is alone serves what it has.
             let isComing = peer.isHeard(within: policy.silence, at: now) && now - standby.since < policy.rejoinPatience
+            rejoin.survey = nil
             return isOurs && !isComing
         }
         switch rejoin.survey {
         case nil:
-            guard now >= rejoin.notBefore ?? now else { return false }
+            guard now >= rejoin.notBefore ?? now, ledger.paused == nil || isOurs else { return false }
+            // A person works there (4.7): nothing is changed, and it is started as it is.
+            guard ledger.paused == nil else { return true }
             if rejoin.unanswered >= 3, isOurs {
                 // The primary cannot be asked: this instance serves what it has meanwhile.
                 rejoin.unanswered = 0
@@ -137,7 +143,11 @@ extension Node {
 
     /// A standby that recovers and cannot stream from a primary that serves has diverged, or lacks WAL: it is stopped, and looked at.
     mutating func noteStream(_ postgres: LocalPostgres, at now: Instant) {
-        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, peerServes(at: now) else {
+        // A verdict is about the instance as it is stopped now.
+        if postgres.condition != .stopped { rejoin.survey = nil }
+        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, peerServes(at: now),
+            ledger?.paused == nil
+        else {
             rejoin.idle = nil
             return
         }

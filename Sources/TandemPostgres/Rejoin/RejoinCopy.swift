@@ -63,6 +63,16 @@ extension Rejoin {
             notes: report.notes + notes, duration: .nanoseconds(SystemClock.now() - begun))
     }
 
+    /// A copy whose mark stands is whole; only the notes about it were not removed before the process ended. Left, they would make a later
+    /// call take the directory, and its tablespaces, for unfinished work of its own.
+    func settleFinishedCopy() throws(PostgresError) {
+        guard let pending = try PendingCopy.read(settings), let mark = try CopyMarkFile.read(settings.dataDirectory),
+            mark.node == node, mark.copy == pending.copy
+        else { return }
+        try SetupIntent.remove(settings, .copy)
+        try PendingCopy.remove(settings)
+    }
+
     /// What the source must be.
     private func settledSystem() throws(PostgresError) -> UInt64? {
         if let given = options.systemIdentifier { return given }

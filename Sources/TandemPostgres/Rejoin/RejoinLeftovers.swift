@@ -36,6 +36,7 @@ extension Rejoin {
             case .refused: break
             }
         }
+        try settleFinishedCopy()
         try KeptSegments(rejoin: self, target: target, attempted: attempted).remove()
     }
 

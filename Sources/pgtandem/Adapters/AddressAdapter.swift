@@ -12,6 +12,8 @@ final class AddressAdapter: AddressPort {
     private let standby: RoleAddresses
     private let log: Logger
     private let beats = Mutex(Beats())
+    /// Before a beat has said otherwise.
+    private let cautious: Duration?
     private let beatLane = Lane(name: "address-beat")
 
     /// The lifetimes of the last beat, and what the kernel was told of them.
@@ -19,6 +21,8 @@ final class AddressAdapter: AddressPort {
         var wanted: AddressLifetimes?
         var told: [AddressRole: (lifetime: AddressLifetimes.Lifetime, at: Int64)] = [:]
         var isQueued = false
+        /// Left by the agent before this one: nobody claims them again while they are there.
+        var adopted: Set<AddressRole> = []
 
         func lifetime(_ role: AddressRole) -> AddressLifetimes.Lifetime? { role == .primary ? wanted?.primary : wanted?.standby }
 
@@ -56,13 +60,20 @@ final class AddressAdapter: AddressPort {
         }
         primary = try role("primary", configuration.virtualAddresses.primary)
         standby = try role("standby", configuration.virtualAddresses.standby)
+        let seconds = configuration.timing.lease.components.seconds + 2
+        cautious = configuration.arbiter.kind.lends ? .seconds(seconds) : nil
+        var left: Set<AddressRole> = []
+        if try !primary.held().isEmpty { left.insert(.primary) }
+        if try !standby.held().isEmpty { left.insert(.standby) }
+        beats.withLock { $0.adopted = left }
     }
 
     private subscript(role: AddressRole) -> RoleAddresses { role == .primary ? primary : standby }
 
     func claim(_ role: AddressRole, regardless: Bool) throws {
         let lifetime = beats.withLock { $0.lifetime(role) }
-        let report = try self[role].claim(probing: true, takeRegardless: regardless, lifetime: lifetime.flatMap(Self.duration))
+        let report = try self[role].claim(
+            probing: true, takeRegardless: regardless, lifetime: lifetime.map(Self.duration) ?? cautious)
         if let lifetime { beats.withLock { $0.told[role] = (lifetime, SystemClock.now()) } }
         guard report.taken else {
             let owners = report.owners.map { "\($0.key) at \($0.value)" }.sorted().joined(separator: ", ")
@@ -78,6 +89,7 @@ final class AddressAdapter: AddressPort {
     }
 
     func release(_ role: AddressRole) throws {
+        beats.withLock { _ = $0.adopted.remove(role) }
         let report = try self[role].release()
         if let refused = report.endingRefused {
             log.warning("sessions could not be ended before the address went", metadata: ["reason": "\(refused)"])
@@ -96,7 +108,9 @@ final class AddressAdapter: AddressPort {
         let isDue = beats.withLock { beats in
             beats.wanted = lifetimes
             let now = SystemClock.now()
-            guard !beats.isQueued, [.primary, .standby].contains(where: { self[$0].isHeld && beats.isDue($0, now) }) else {
+            guard !beats.isQueued,
+                [.primary, .standby].contains(where: { (self[$0].isHeld || beats.adopted.contains($0)) && beats.isDue($0, now) })
+            else {
                 return false
             }
             beats.isQueued = true
@@ -105,7 +119,8 @@ final class AddressAdapter: AddressPort {
         guard isDue else { return }
         beatLane.submit { [self] in
             beats.withLock { $0.isQueued = false }
-            for role in [AddressRole.primary, .standby] where self[role].isHeld { renew(role) }
+            let adopted = beats.withLock { $0.adopted }
+            for role in [AddressRole.primary, .standby] where self[role].isHeld || adopted.contains(role) { renew(role) }
         }
     }
 

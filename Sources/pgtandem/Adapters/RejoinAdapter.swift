@@ -39,6 +39,14 @@ final class RejoinAdapter: Sendable {
         switch found.verdict {
         case .plain: return .plain
         case .rewind(let fork, _, let lost): return .rewind(fork: fork, lost: lost)
+        case .copy(.aheadOfSource(let end, let position)):
+            // Of the same branch, and further: then it is the primary that has lost something.
+            return .refuse(Rejoin.CopyReason.aheadOfSource(end: end, position: position).text)
+        case .copy(.noMark):
+            // Nothing of ours was begun here: somebody put this directory here.
+            return .refuse(
+                "the directory \(configuration.postgresql.dataDirectory) carries no mark of this pair; move it away, and run `pgtandem join`"
+            )
         case .copy(let reason): return .copy(reason.text)
         case .refuse(let reason): return .refuse(reason.text)
         }
@@ -49,7 +57,7 @@ final class RejoinAdapter: Sendable {
         let outcome: Rejoin.Outcome
         switch way {
         case .rewind:
-            guard let survey = last.withLock({ $0 }) else {
+            guard let survey = last.withLock({ $0 }), case .rewind = survey.verdict else {
                 throw CommandFailure.failed(
                     "this instance is to be rewound, and was not compared with the primary by this agent; it is compared again")
             }

@@ -32,7 +32,7 @@ struct BenchPhases {
     private(set) var lengths: [BenchPhase: Double] = [:]
 
     /// - Parameters:
-    ///   - began: the fault, or the last commit before a switchover; so are all times: CLOCK_BOOTTIME, ns.
+    ///   - began: the fault, or the last commit before it; so are all times: CLOCK_BOOTTIME, ns.
     ///   - ends: in their order.
     init(began: Int64, ends: [End], firstCommit: Int64) {
         var last = began
@@ -42,9 +42,10 @@ struct BenchPhases {
         }
     }
 
+    /// A crash is there at once; other faults take this machine some time to make (commands of the network), so that they begin with the
+    /// last commit.
     init(_ kind: BenchKind, _ view: ClientsView, _ ends: [End]) {
-        self.init(
-            began: kind == .switchover ? view.outage.began : view.change.began, ends: ends, firstCommit: view.outage.ended)
+        self.init(began: kind == .crash ? view.change.began : view.outage.began, ends: ends, firstCommit: view.outage.ended)
     }
 }
 

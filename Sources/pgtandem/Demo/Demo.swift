@@ -104,7 +104,8 @@ struct Demo {
                 "writes out for \(DemoText.span(writes.longestGap)), reads for \(DemoText.span(reads.longestGap))",
                 "(between two commits usually \(DemoText.span(writes.usualGap)))",
             ])
-        tell("whole again", ["\(DemoText.span(.nanoseconds(whole - mended))) after that"])
+        tell(
+            "whole again", ["\(DemoText.span(.nanoseconds(whole - mended))) after `\(scene.mending?.words ?? scene.deed.words)`"])
         tell("lost", ["\(try lost(log)) of \(acknowledged) commits acknowledged meanwhile"])
     }
 

@@ -13,6 +13,8 @@ final class DemoScreen: Sendable {
 
     /// A line that stays.
     func say(_ text: String) {
+        // What is at work until the clean-up reaches it has nothing more to tell.
+        guard !isInterrupted else { return }
         drawn.withLock { count in
             erase(&count)
             Terminal.write(1, isLive || text.isEmpty ? text + "\n" : "[\(time())] \(text)\n")
@@ -21,7 +23,7 @@ final class DemoScreen: Sendable {
 
     /// What is so now; replaced by the next one.
     func draw(_ lines: [String]) {
-        guard isLive else { return }
+        guard isLive, !isInterrupted else { return }
         drawn.withLock { count in
             erase(&count)
             // A line that the terminal breaks would be two, and the next drawing would not erase them all.
