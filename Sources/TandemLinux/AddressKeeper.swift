@@ -92,7 +92,10 @@ final class AddressKeeper: Sendable {
         plan.lastAnnounced = now
         plan.nextDue = now + step.nanoseconds
         do throws(SystemError) {
-            try voice.announce(addresses)
+            // The guard, the kernel (a lifetime that ran out) or a person may have taken one away since: whoever announces what he does not
+            // have draws the clients of the one who has it.
+            let ours = try present()
+            if !ours.isEmpty { try voice.announce(ours) }
             return nil
         } catch {
             return error
@@ -132,6 +135,11 @@ final class AddressKeeper: Sendable {
         }
     }
 
+    private func present() throws(SystemError) -> [IPAddress] {
+        let there = Set(try table.addresses().map(\.address))
+        return addresses.filter { there.contains($0) }
+    }
+
     private func hear() throws(SystemError) -> Segment? {
         guard let facts = try table.facts(), facts.hasNeighbours else { return nil }
         return try Segment(facts, hearing: addresses)
@@ -141,7 +149,8 @@ final class AddressKeeper: Sendable {
         let concerning = Set(claims.filter { addresses.contains($0.address) })
         guard !concerning.isEmpty else { return }
         let own = try table.ownHardwareAddresses()
-        let foreign = concerning.filter { !own.contains($0.mac) }
+        let ours = Set(try present())
+        let foreign = concerning.filter { !own.contains($0.mac) && ours.contains($0.address) }
         guard !foreign.isEmpty else { return }
         // Ours must be the last word: at once, or as soon as the shortest interval allows.
         plan.withLock { plan in

@@ -36,8 +36,8 @@ extension OnHosts {
                 try it.refuses(it.a, command + ["--config", "/etc/pgtandem"], "is a directory", "/etc/pgtandem/pgtandem.yml")
             }
             // Several at once: all are told.
-            let both = try it.badly(it.a, yaml: "cluster: orders\nnodd: a\nwatchdog: { device: none }\n")
-            try it.refuses(it.a, ["config", "check"] + both, "Did you mean `node`?", "watchdog", "virtual_addresses", "errors")
+            let both = try it.badly(it.a, yaml: "cluster: orders\nnodd: a\nhooks: { on_alarm: none }\n")
+            try it.refuses(it.a, ["config", "check"] + both, "Did you mean `node`?", "hooks", "virtual_addresses", "errors")
             let open = try it.badly(it.a, "agent_port: 7432", "agent_port: 7432 # open to all")
             try it.shell(it.a, "chmod 0666 \(BadInputLab.badFile)")
             try it.refuses(it.a, ["config", "check"] + open, exit: 0, "every user of this host may change it", "chmod o-w")

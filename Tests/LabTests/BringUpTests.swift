@@ -46,14 +46,14 @@ extension OnHosts {
             }
         }
 
-        @Test func theAgentRunsAsPostgresWithTwoCapabilitiesAndPostgresInheritsNone() throws {
+        @Test func theAgentRunsAsPostgresWithFourCapabilitiesAndPostgresInheritsNone() throws {
             try PairOnHosts.story { pair in
                 for process in pair.a.processes() where process.title.contains("postgres") || process.title.hasSuffix(" run") {
                     let status = String(decoding: try DurableFile.read("/proc/\(process.pid)/status") ?? [], as: UTF8.self)
                     let effective =
                         status.split(separator: "\n").first { $0.hasPrefix("CapEff") }?.split(separator: "\t").last ?? ""
-                    // CAP_NET_ADMIN is bit 12, CAP_NET_RAW bit 13.
-                    let expected: UInt64 = process.title.hasSuffix(" run") ? 0x3000 : 0
+                    // CAP_NET_ADMIN is bit 12, CAP_NET_RAW 13, CAP_IPC_LOCK 14, CAP_SYS_NICE 23.
+                    let expected: UInt64 = process.title.hasSuffix(" run") ? 0x80_7000 : 0
                     #expect(UInt64(effective, radix: 16) == expected, "\(process.title): \(effective)")
                     #expect(!status.contains("Uid:\t0\t"), "\(process.title) runs as root")
                 }

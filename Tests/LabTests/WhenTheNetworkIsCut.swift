@@ -42,8 +42,14 @@ extension OnHosts {
                 let status = try pair.status(pair.a)
                 #expect(status.addresses.isEmpty, "\(status)")
                 #expect(status.role == "none", "\(status)")
+                let healed = SystemClock.now()
                 try pair.lab.heal()
                 try pair.waitUntilWhole(primary: "b")
+                // What was taken away from it, the old primary does not claim any more: no client is drawn there.
+                let whole = SystemClock.now()
+                try pair.letClientsWrite(200)
+                #expect(try pair.machines(with: Lab.primaryAddress, since: healed) == [pair.b.hardwareAddress])
+                #expect(try pair.longestWriteOutage(since: whole) < PairOnHosts.calm)
             }
         }
 

@@ -21,15 +21,20 @@ final class GuardAdapter: GuardPort {
             (device: $0, seconds: DeviceWatchdog.seconds(lease: configuration.timing.lease, margin: scope.margin))
         }
         self.log = log
-        client = try GuardClient(
-            boardPath: path, scope: scope,
-            spawn: { old in
-                try GuardLaunch.start(GuardLaunch.arguments(scope, boardPath: path, replacing: old, watchdog: watchdog))
-            },
-            onEnded: { reason in
-                log.warning("the guard is lost; another one is found or started", metadata: ["reason": "\(reason)"])
-                onEnded()
-            })
+        do {
+            client = try GuardClient(
+                boardPath: path, scope: scope,
+                spawn: { old in
+                    try GuardLaunch.start(GuardLaunch.arguments(scope, boardPath: path, replacing: old, watchdog: watchdog))
+                },
+                onEnded: { reason in
+                    log.warning("the guard is lost; another one is found or started", metadata: ["reason": "\(reason)"])
+                    onEnded()
+                })
+        } catch {
+            throw CommandFailure.failed(
+                "the folder of `control_socket` (\(configuration.controlSocket)) cannot hold the guard's board: \(error)")
+        }
         if !client.wasSound {
             log.error(
                 "the guard's board was written over by somebody: what it guarded is not known, and it is made anew",

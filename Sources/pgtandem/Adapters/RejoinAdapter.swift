@@ -42,11 +42,11 @@ final class RejoinAdapter: Sendable {
         case .copy(.aheadOfSource(let end, let position)):
             // Of the same branch, and further: then it is the primary that has lost something.
             return .refuse(Rejoin.CopyReason.aheadOfSource(end: end, position: position).text)
-        case .copy(.noMark):
-            // Nothing of ours was begun here: somebody put this directory here.
+        case .copy(.noMark), .copy(.markOfOtherNode):
+            // Nothing of ours was begun here (that would have been found first): somebody put this directory here.
             return .refuse(
-                "the directory \(configuration.postgresql.dataDirectory) carries no mark of this pair; move it away, and run `pgtandem join`"
-            )
+                "the directory \(configuration.postgresql.dataDirectory) carries no mark of this node, and no copy was begun here: move it away, and run "
+                    + "`pgtandem join`")
         case .copy(let reason): return .copy(reason.text)
         case .refuse(let reason): return .refuse(reason.text)
         }

@@ -29,8 +29,9 @@ final class BenchClients {
         spec.connectDeadlineMilliseconds = 20
         return spec
     }()
-    /// Where a host is lost without a word: an established connection to it ends sooner than a lease of the fast profile, or clients would
-    /// still wait for the dead one when the other one serves.
+    /// Where a host is lost without a word: an established connection to it ends, and a commit that it does not answer is given up, sooner
+    /// than a lease of the fast profile. Otherwise clients would still wait for the dead one when the other one serves (TCP finds out
+    /// after a second where nothing is on its way), and that would be measured.
     static let lossTimeoutMilliseconds = 100
     /// Everything that clients of a lab saw, for the check at the end.
     private(set) var logs: [ClientLog] = []
@@ -46,7 +47,10 @@ final class BenchClients {
     func watch(_ kind: BenchKind, _ change: () throws -> ChangeOfRoles, after: () throws -> Void = {}) throws -> ClientsView {
         var spec = Self.spec
         spec.firstWriter = writers + 1
-        if !kind.hasFloor { spec.tcpUserTimeoutMilliseconds = Self.lossTimeoutMilliseconds }
+        if !kind.hasFloor {
+            spec.tcpUserTimeoutMilliseconds = Self.lossTimeoutMilliseconds
+            spec.commitDeadlineMilliseconds = Self.lossTimeoutMilliseconds * 2
+        }
         writers += spec.writers
         let load = try lab.startLoad(spec)
         try wait("clients write and read") {

@@ -104,7 +104,7 @@ struct BenchIdleReport: Encodable {
         for role in ["primary", "standby"] {
             let sum = host(role)
             lines.append(
-                Self.line("both, \(role)", Self.percent(sum.cpu), Self.mebibytes(sum.memory), "")
+                Self.line("both, \(role)", Self.percent(sum.cpu), Self.mebibytes(sum.memory))
                     + "   limit 1 %, 40 MiB" + (isWithinLimit(role) ? "" : "  TOO MUCH"))
         }
         return lines.joined(separator: "\n")
