@@ -40,8 +40,9 @@ package struct Catch: Sendable {
 
     /// Those that take more than some hundred seeds: several things must come together in one order.
     package static let late: Set<Flaw> = [
-        .soleFromBeforeTheLoss,
-        .openedBeforeConfirmed, .witnessForgetsPromise, .leaseOnOneClock,
+        .claimAfterHandover, .leaseFromReceipt, .pairedBeforeNames, .rejoinsWhilePaired, .soleFromBeforeTheLoss,
+        .openedBeforeConfirmed,
+        .witnessForgetsPromise, .leaseOnOneClock,
     ]
 
     /// Seeds from `from` on, until one breaks a rule. `goOn` says whether there is still time.
