@@ -58,7 +58,8 @@ struct ConfigurationReader {
     }
 
     private func placedWitness(_ witness: Configuration.Arbiter.Witness?) -> Placed<IPAddress>? {
-        let position = root.section("arbiter").section("witness").values["address"]?.value.position
+        // Not by its section: that was read already, with all that is wrong in it.
+        let position = root.values["arbiter"]?.value["witness"]?["address"]?.position
         return witness.map { Placed(value: $0.address, key: "arbiter.witness.address", position: position) }
     }
 

@@ -51,7 +51,9 @@ enum KnownKeys {
         }
         let longer = here.filter { key.count >= 4 && $0.hasPrefix(key.lowercased()) }
         if longer.count == 1, let only = longer.first { return .spelling(only) }
-        let elsewhere = sections.filter { $0.key != section && $0.key != "nodes.*" && $0.value.contains(key) }
+        let elsewhere = sections.filter {
+            $0.key != section && !["nodes.*", "arbiter.witness"].contains($0.key) && $0.value.contains(key)
+        }
         guard elsewhere.count == 1, let place = elsewhere.first else { return nil }
         return .place(section: place.key)
     }

@@ -9,7 +9,8 @@ extension Node {
             instance.isStale = true
         }
         // What fails again and again for the same reason is told once.
-        if case .failed(let why) = outcome, ![instance.failure, addresses.primaryFailure, addresses.standbyFailure].contains(why)
+        if case .failed(let why) = outcome,
+            ![instance.failure, guardian.failure, addresses.primaryFailure, addresses.standbyFailure].contains(why)
         {
             notice(.warning, why, [.init("operation", operation)])
         }

@@ -29,13 +29,15 @@ extension Node {
         if case .waiting = state, let ledger, ledger.primary == policy.node, ledger.bond == .paired {
             remarks.append(
                 "waiting for \(policy.peer): this node was the paired primary \(ledger), and may not open before the other one is heard,"
-                    + " or a person vouches that it is off (`pgtandem failover --peer-is-down`)")
+                    + (lends
+                        ? " or the witness" : " or a person vouches that it is off (`pgtandem failover --peer-is-down`)"))
         }
         if let postgres, case .unusable(let why) = postgres.condition { remarks.append(why) }
         if case .standby = state, let ledger, let postgres, postgres.condition == .stopped, postgres.copy?.node != policy.node {
             remarks.append(Refusal.otherCopy(ledger: ledger.standbyCopy, here: postgres.copy?.copy).text)
         }
         if case .standby = state, let remark = rejoinRemark { remarks.append(remark) }
+        if let why = guardian.failure { remarks.append(why) }
         if let why = instance.failure, postgres?.isRunning != true { remarks.append(why) }
         if held.primary != .all, let why = addresses.primaryFailure { remarks.append(why) }
         if held.standby != .all, let why = addresses.standbyFailure { remarks.append(why) }
@@ -46,8 +48,10 @@ extension Node {
                     "asking \(policy.peer) to step out of the bond: \(parting.reason.text); commits may wait until it answers")
             } else if ledger?.bond == .paired, !peer.isHeard(within: policy.silence, at: now), policy.mode == .synchronous {
                 remarks.append(
-                    "\(policy.peer) is silent and may still be promoted, so commits wait for it; if it is off and stays off, say so:"
-                        + " `pgtandem failover --peer-is-down`")
+                    "\(policy.peer) is silent and may still be promoted, so commits wait for it"
+                        + (lends
+                            ? "; the witness is asked to let this node go on alone"
+                            : "; if it is off and stays off, say so: `pgtandem failover --peer-is-down`"))
             }
             if case .no(let refusals) = mayPair(at: now).verdict, ledger?.bond == .sole {
                 remarks.append("not paired yet: \(refusals.map(\.text).joined(separator: "; "))")

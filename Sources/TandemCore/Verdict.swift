@@ -38,6 +38,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     case recordNewer(Ledger)
     case arbiterDecides
     case arbiterSilent
+    /// Of a standby: nobody could grant it the role now.
+    case witnessSilent(Duration?)
     case frameChanges
     case namesOverridden(String)
     case otherSystem(here: UInt64, there: UInt64)
@@ -54,7 +56,8 @@ public enum Refusal: Hashable, Sendable, Codable {
         "noLedger", "notPrimary", "notPaired", "otherCopy", "postgresNotReady", "notStreaming", "delayed", "settingsTooLow",
         "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving",
         "notToldPairedSinceBoot",
-        "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "namesOverridden", "otherSystem",
+        "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "witnessSilent", "namesOverridden",
+        "otherSystem",
         "otherVersion", "busy", "cannotRejoin",
         "contradiction",
     ]
@@ -83,6 +86,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .recordNewer: "recordNewer"
         case .arbiterDecides: "arbiterDecides"
         case .arbiterSilent: "arbiterSilent"
+        case .witnessSilent: "witnessSilent"
         case .frameChanges: "frameChanges"
         case .namesOverridden: "namesOverridden"
         case .otherSystem: "otherSystem"
@@ -129,6 +133,9 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .arbiterSilent:
             "the witness cannot be reached: it may have let the other node go on alone, with commits that this one does not have. If the other"
                 + " host is off and stays off, and these commits may be lost: `pgtandem failover --peer-is-down --accept-data-loss`"
+        case .witnessSilent(let span):
+            (span.map { "the witness has not answered for \($0.text)" } ?? "the witness has not answered yet")
+                + ": without it nothing is promoted when the primary's host is lost"
         case .frameChanges: "the configurations name another arbiter, or another lease, which are taken up while the bond is sole"
         case .namesOverridden(let names):
             "synchronous_standby_names is overridden (`\(names)`), so commits do not wait for the other node: ALTER SYSTEM RESET"
@@ -147,12 +154,13 @@ public enum Refusal: Hashable, Sendable, Codable {
     /// A reason that no person's word removes (4.3): the instance could not be promoted, or it would be the wrong one.
     var isBeyondWords: Bool {
         switch self {
-        case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy, .cannotRejoin,
+        case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy,
+            .cannotRejoin,
             .contradiction:
             true
         case .notPaired, .otherCopy, .notStreaming, .delayed, .configurationsDiffer, .behind, .tooOld, .lagUnknown, .peerSilent,
             .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
-            .arbiterSilent, .frameChanges, .peerSays:
+            .arbiterSilent, .witnessSilent, .frameChanges, .peerSays:
             false
         }
     }

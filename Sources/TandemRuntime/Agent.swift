@@ -82,6 +82,8 @@ public final class Agent: Sendable {
             answer: { [self] in reply($0, $1) },
             exit: { [self] in finished.withLock { $0 = true } },
             log: log, lanes: Interpreter.Lanes())
+        // A guard must be armed within m, also on a busy host.
+        interpreter.lanes.guardian.submit { _ = RealTime.raise() }
         var node = Node(policy: policy)
         var nextTick = Moment.now().boot
         feed(&node, .started(start), interpreter, parts.journal)

@@ -147,6 +147,14 @@ extension World {
         }
     }
 
+    /// Its directory becomes like the other one's. What it had acknowledged when that one opened was judged then; what it acknowledged later
+    /// is a machine's that did not run (S1), and in asynchronous mode its loss is what S4 allows: no handover's that comes later.
+    func abandonBranch(_ host: SimHost) {
+        guard setup.mode == .asynchronous else { return }
+        let there = Set(other(host).postgres.wal)
+        check.acknowledged.removeAll { $0.by == host.party && !there.contains($0.commit) }
+    }
+
     /// S4: at most the lag limit, and what was acknowledged after the others last heard the primary; nothing by a handover.
     private func judgeAsynchronousLoss(_ lost: [Checker.Acknowledged], _ host: SimHost, _ how: String) {
         if let ledger = host.ledger, check.handedOver.contains(ledger.term.number) {

@@ -203,6 +203,7 @@ extension World {
         let peer = other(host)
         guard host.postgres.condition == .stopped, host.mark != nil, host.aside == nil else { return .failed("it is not stopped") }
         guard canCopy(host) else { return .failed("the connection to the primary ended") }
+        abandonBranch(host)
         host.copy = CopyID(high: UInt64(host.party.rawValue + 1), low: UInt64(now))
         host.mark = .init(copy: host.copy, node: host.name)
         host.postgres.wal = peer.postgres.wal

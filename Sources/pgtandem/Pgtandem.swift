@@ -8,7 +8,7 @@ struct Pgtandem: ParsableCommand {
         abstract: "A PostgreSQL database on two hosts: one primary, one standby, two addresses that follow the roles.",
         discussion: """
             See it work on this machine, as root:   pgtandem demo
-            First day on two hosts:                 pgtandem tls create, init, run; then on the second host: join, run
+            First day: pgtandem tls create; on a third machine pgtandem witness; then init, run; on the second host join, run
             Then:                                   pgtandem status
             """,
         version: Version.text,

@@ -65,7 +65,9 @@ extension OnHosts {
                 #expect(status.role == (first == "a" ? "none" : "standby"), "\(status)")
                 #expect(!status.addresses.contains(Lab.primaryAddress))
                 try pair.other(early).boot()
-                try pair.waitUntilWhole(primary: "a")
+                try pair.wait("they hear each other, and a opens", upTo: .seconds(40)) {
+                    pair.statusIfAny(pair.a)?.role == "primary" && pair.statusIfAny(pair.b)?.role == "standby"
+                }
                 try pair.letClientsWrite(100)
                 try pair.w.boot()
                 try pair.waitUntilWhole(primary: "a")

@@ -371,8 +371,7 @@ final class Pair {
             if host.postgres != .stopped { violations.append("the end of WAL was looked for while PostgreSQL runs") }
             done(id, .position(host.end))
         case .survey(let id):
-            let follows = peer.wal.starts(with: host.wal)
-            done(id, .surveyed(follows ? .plain : .rewind(fork: peer.end, lost: 100)))
+            done(id, .surveyed(peer.wal.starts(with: host.wal) ? .plain : .rewind(fork: peer.end, lost: 100)))
         case .rejoin(_, let id):
             host.wal = peer.wal
             host.timeline = peer.timeline

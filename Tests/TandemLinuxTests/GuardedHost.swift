@@ -36,8 +36,10 @@ final class GuardedHost: Sendable {
 
     deinit {
         do {
-            for pid in guards() + ProcessTable.processes(ofDirectory: data) { ProcessTable.signal(pid, SIGKILL) }
+            for pid in ProcessTable.processes(ofDirectory: data) { ProcessTable.signal(pid, SIGKILL) }
             _ = try Tool("/bin/rm", ["-rf", folder]).run(deadline: .seconds(5))
+            // Last: one that is just being started finds no folder, and ends.
+            for pid in guards() { ProcessTable.signal(pid, SIGKILL) }
         } catch {
             Issue.record("\(folder) was left behind: \(error)")
         }

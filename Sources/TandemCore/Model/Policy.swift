@@ -78,7 +78,7 @@ public struct Policy: Hashable, Sendable, Codable {
     /// Between two attempts at something that failed.
     public var retry: Duration { .seconds(1) }
     /// How long a standby may run beside a primary that serves without getting on, before it is looked at why: longer than a reconnection.
-    public var rejoinPatience: Duration { .seconds(5) }
+    public var rejoinPatience: Duration { .seconds(3) }
     /// How long a handover may take while the lease is kept for it.
     public var handoverPatience: Duration { .seconds(10) }
     /// How long a standby that does not see its gateway waits before it claims all the same (4.3).

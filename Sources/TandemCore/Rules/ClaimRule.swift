@@ -19,7 +19,10 @@ extension Node {
 
     /// Why this standby could not be promoted now. While the primary is heard, its support is no reason: it would end with it.
     func standbyRefusals(at now: Instant) -> [Refusal] {
-        lends && !peer.isHeard(within: policy.silence, at: now) ? mayClaim(at: now).refusals : eligibility(at: now)
+        let own = lends && !peer.isHeard(within: policy.silence, at: now) ? mayClaim(at: now).refusals : eligibility(at: now)
+        // A standby that hears its primary asks the witness every few heartbeats only.
+        guard lends, !arbiter.isHeard(within: policy.heartbeat * 10, at: now) else { return own }
+        return own + [.witnessSilent(arbiter.heardAt.map { now - $0 })]
     }
 
     /// A grant for this node that stands in the record, whether it came as an answer or was found there (4.3).

@@ -8,13 +8,17 @@ struct GuardKeeper: Hashable, Sendable, Codable {
     var told: Moment?
     /// It died while it was armed.
     var lostAt: Instant?
+    /// Why the last order to it failed; nil: it did not.
+    var failure: String?
 
     mutating func completed(_ ended: OperationID, _ outcome: Outcome, at now: Instant, retry: Duration) -> Bool {
         guard operation == ended else { return false }
         operation = nil
-        if case .failed = outcome {
+        if case .failed(let why) = outcome {
             notBefore = now + retry
+            failure = why
         } else {
+            failure = nil
             isArmed = isArming
             notBefore = nil
             lostAt = nil

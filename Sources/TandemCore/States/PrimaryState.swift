@@ -32,7 +32,10 @@ extension Node {
         guard mayWrite(at: now) else {
             notice(
                 .error,
-                "nobody has promised for \(ledger?.lease.text ?? "") not to support another primary: this node stops accepting writes"
+                lends && holdsLease
+                    ? "no guard has stood for more than \(policy.timing.margin.text), and nothing would end PostgreSQL here if this agent hung:"
+                        + " this node stops accepting writes"
+                    : "nobody has promised for \(ledger?.lease.text ?? "") not to support another primary: this node stops accepting writes"
             )
             return enter(.waiting(Waiting(since: now)), because: .leaseEnded)
         }

@@ -210,7 +210,9 @@ public final class GuardClient: Sendable {
     private func keepSpare() {
         let now = SystemClock.now()
         let isWanted = state.withLock { state in
-            guard state.order.isArmed, now - state.spareStarted > 2_000_000_000, spare(state.board) == nil else { return false }
+            guard state.order.isArmed, !state.isClosed, now - state.spareStarted > 2_000_000_000, spare(state.board) == nil else {
+                return false
+            }
             state.spareStarted = now
             // It stands in the queue before any other, and would be of no use.
             if let stale = state.board.spare, stale.isAlive, stale != state.board.guardian {

@@ -51,7 +51,7 @@ public final class GuardProcess {
         prepare()
     }
 
-    /// Ends when it is told to by SIGTERM, after an act that it is in.
+    /// Ends when it is told to by SIGTERM, after an act that it is in; one that an agent has started also when none was armed for a minute.
     /// - Parameter replacing: a guard that does not answer, or guards something else, as `GuardClient` names it: it is ended as soon as
     ///   this one is ready to take its place.
     public func run(replacing old: String? = nil) throws(SystemError) {
@@ -61,12 +61,17 @@ public final class GuardProcess {
             try lock.take()
         }
         acted = board.acted
+        var neededAt = SystemClock.now()
         while cguard_told_to_end() == 0 {
             let bell = board.bell
             look()
             if let end = known.end, !end.isCovered(by: acted), end.left(margin: scope.margin) <= 0 {
                 act(end)
             } else {
+                let now = SystemClock.now()
+                if known.isArmed || !flags.contains(.byAgent) { neededAt = now }
+                // The agent is gone, or needs none; it starts another when it does.
+                if now - neededAt > 60_000_000_000 { break }
                 feed()
                 board.wait(heard: bell, upTo: pause)
             }

@@ -58,7 +58,10 @@ struct RejoinRecovery {
                         advice: "Put right what its log names, or make a new copy.")
                 }
                 // Without a source, its title stays `recovering`, also where there is nothing left to replay.
-                if before.isStandby { return processes.recoveryProgress() != nil }
+                if before.isStandby {
+                    let progress = processes.recoveryProgress() ?? ""
+                    return progress.contains("recovering") || progress.contains("waiting for")
+                }
                 return try rejoin.instance.controlData().isStandby
             } catch {
                 failure = error

@@ -17,10 +17,15 @@ final class GuardAdapter: GuardPort {
         let path = Self.boardPath(configuration)
         let scope = try Self.scope(configuration)
         margin = scope.margin
+        let watchdog = configuration.watchdog.device.map {
+            (device: $0, seconds: DeviceWatchdog.seconds(lease: configuration.timing.lease, margin: scope.margin))
+        }
         self.log = log
         client = try GuardClient(
             boardPath: path, scope: scope,
-            spawn: { old in try GuardLaunch.start(GuardLaunch.arguments(scope, boardPath: path, replacing: old)) },
+            spawn: { old in
+                try GuardLaunch.start(GuardLaunch.arguments(scope, boardPath: path, replacing: old, watchdog: watchdog))
+            },
             onEnded: { reason in
                 log.warning("the guard is lost; another one is found or started", metadata: ["reason": "\(reason)"])
                 onEnded()
@@ -81,7 +86,7 @@ final class GuardAdapter: GuardPort {
             )
         }
         if status.isByAgent {
-            notes.append("no service runs the guard, so this agent has started it: enable pgtandem-guard.service")
+            notes.append("this agent had to start the guard itself: is pgtandem-guard.service enabled, and does it run?")
         }
         if !status.boardIsInMemory { notes.append("the guard's board lies on a disk: put `control_socket` below /run") }
         if let act = status.lastAct {
@@ -89,7 +94,7 @@ final class GuardAdapter: GuardPort {
                 notes.append(
                     "\(act.survivors) processes of the instance could not be killed when the lease ended: is a disk hanging?")
             }
-            if let took = act.duration, took > margin / 2 {
+            if let took = act.silenced, took > margin / 2 {
                 notes.append(
                     "the guard's last act took \(took.milliseconds) ms, more than half of its margin of \(margin.milliseconds) ms"
                 )

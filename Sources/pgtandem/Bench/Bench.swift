@@ -5,71 +5,100 @@ import TandemSystem
 /// on the same machine with the same clients.
 struct Bench {
     private let runs: Int
+    private let cases: [BenchCase]
+    private let directory: String
+    private let keepsFolder: Bool
     private let say: @Sendable (String) -> Void
-    private let ourLab: Lab
-    private let floorLab: Lab
 
-    init(runs: Int, directory: String, keepsFolder: Bool, say: @escaping @Sendable (String) -> Void) throws {
+    /// - Parameter only: nil: every kind.
+    init(runs: Int, only: BenchKind?, directory: String, keepsFolder: Bool, say: @escaping @Sendable (String) -> Void) {
         self.runs = runs
+        cases = BenchCase.all.filter { only == nil || $0.kind == only }
+        self.directory = directory
+        self.keepsFolder = keepsFolder
         self.say = say
-        ourLab = try Lab(LabOptions(directory: directory, keepsFolder: keepsFolder))
-        floorLab = try Lab(LabOptions(directory: directory, keepsFolder: keepsFolder))
     }
 
     func run() throws -> BenchReport {
-        let result = Result { try measure() }
-        for lab in [ourLab, floorLab] {
-            do { try lab.stop() } catch { say("a lab could not be removed: \(error)") }
-        }
-        return try result.get()
-    }
-
-    private func measure() throws -> BenchReport {
-        let (ours, floor) = (OurPair(ourLab, progress: { _ in }), FloorPair(floorLab))
-        say("two servers made by hand, for the floor")
-        try floor.bringUp()
-        say("a pair with agents")
-        try ours.bringUp()
-        let (ourClients, floorClients) = (BenchClients(ourLab), BenchClients(floorLab))
         var report = BenchReport(runs: runs)
-        for run in 1...runs {
-            for kind in BenchReport.Kind.allCases {
-                let low = try floorClients.watch { kind == .crash ? try floor.crash() : try floor.switchover() }
-                try floor.makeStandby()
-                try floorClients.calm(.seconds(1))
-                let (high, phases) = try measure(kind, ours, ourClients)
-                report.add(kind, floor: (low, Self.phases(kind, low, low.change.steps)), ours: (high, phases))
-                say("run \(run), \(kind.rawValue): floor \(low.outage.longestGap.text), ours \(high.outage.longestGap.text)")
+        try inLab(hasWitness: false) { lab in
+            let floor = FloorPair(lab)
+            say("two servers made by hand, for the floor")
+            try floor.bringUp()
+            let clients = BenchClients(lab)
+            var isFirst = true
+            for profile in BenchProfile.allCases where cases.contains(where: { $0.profile == profile }) {
+                // Leases are short: what is measured has no other pair beside it that works, the floor's only idles.
+                try measure(profile, isFirst ? (floor, clients) : nil, into: &report)
+                isFirst = false
             }
         }
-        report.check = try ourLab.check(logs: ourClients.logs, sightings: [], query: ourLab.queryOnPrimary)
         return report
     }
 
-    private func measure(_ kind: BenchReport.Kind, _ pair: OurPair, _ clients: BenchClients) throws -> (ClientsView, BenchPhases)
-    {
-        let (old, new) = (pair.primary, pair.standby)
-        let (oldStart, newStart) = (try AgentLog.length(old), try AgentLog.length(new))
+    /// - Parameter floor: nil: it has been measured already.
+    private func measure(
+        _ profile: BenchProfile, _ floor: (pair: FloorPair, clients: BenchClients)?, into report: inout BenchReport
+    ) throws {
+        try inLab(hasWitness: true) { lab in
+            let (pair, clients) = (OurPair(lab, profile), BenchClients(lab))
+            say("a pair with agents, guards and a witness, profile \(profile.rawValue)")
+            try pair.bringUp()
+            let kinds = cases.filter { $0.profile == profile }.map(\.kind)
+            // A loss is shown beside the floor of a crash.
+            let floors = BenchKind.allCases.filter { kind in
+                kind.hasFloor && (kinds.contains(kind) || kind == .crash && kinds.contains { !$0.hasFloor })
+            }
+            for run in 1...runs {
+                for kind in BenchKind.allCases {
+                    if let floor, floors.contains(kind) {
+                        let low = try measureFloor(kind, floor.pair, floor.clients)
+                        report.addFloor(kind, low, BenchPhases(kind, low, low.change.steps))
+                        say("run \(run), \(kind.words): floor \(low.outage.longestGap.text)")
+                    }
+                    if kinds.contains(kind) {
+                        let row = BenchCase(kind: kind, profile: profile)
+                        let (high, phases) = try measure(kind, pair, clients)
+                        report.add(row, high, phases)
+                        say("run \(run), \(row.words): ours \(high.outage.longestGap.text)")
+                    }
+                }
+            }
+            report.add(try lab.check(logs: clients.logs, sightings: [], query: lab.queryOnPrimary))
+        }
+    }
+
+    private func measureFloor(_ kind: BenchKind, _ pair: FloorPair, _ clients: BenchClients) throws -> ClientsView {
+        let view = try clients.watch(kind) { kind == .crash ? try pair.crash() : try pair.switchover() }
+        try pair.makeStandby()
+        try clients.calm(.seconds(1))
+        return view
+    }
+
+    private func measure(_ kind: BenchKind, _ pair: OurPair, _ clients: BenchClients) throws -> (ClientsView, BenchPhases) {
+        try pair.waitUntilWhole()
+        let witnesses = try BenchWitnesses(old: pair.primary, new: pair.standby)
         do {
-            let view = try clients.watch {
-                kind == .crash ? try pair.crash() : try pair.switchover()
+            var ends: [BenchPhases.End] = []
+            let view = try clients.watch(kind) {
+                try pair.happen(kind)
             } after: {
+                ends = try witnesses.ends(kind)
+                try pair.mend(kind)
                 try pair.waitUntilWhole()
             }
-            let ends = BenchPhases.ends(old: try AgentLog(old, from: oldStart), new: try AgentLog(new, from: newStart))
-            let phases = Self.phases(kind, view, ends)
-            return (view, phases)
+            return (view, BenchPhases(kind, view, ends))
         } catch {
             say(pair.lastWords())
             throw error
         }
     }
 
-    private static func phases(
-        _ kind: BenchReport.Kind, _ view: ClientsView, _ ends: [(phase: BenchPhase, ended: Int64)]
-    ) -> BenchPhases {
-        let began = kind == .crash ? view.change.began : view.outage.began
-        return BenchPhases(began: began, ends: ends, firstCommit: view.outage.ended)
+    private func inLab(hasWitness: Bool, _ work: (Lab) throws -> Void) throws {
+        let lab = try Lab(LabOptions(directory: directory, hasWitness: hasWitness, keepsFolder: keepsFolder))
+        let result = Result { try work(lab) }
+        do { try lab.stop() } catch { say("a lab could not be removed: \(error)") }
+        try result.get()
     }
 }
 

@@ -29,6 +29,9 @@ final class BenchClients {
         spec.connectDeadlineMilliseconds = 20
         return spec
     }()
+    /// Where a host is lost without a word: an established connection to it ends sooner than a lease of the fast profile, or clients would
+    /// still wait for the dead one when the other one serves.
+    static let lossTimeoutMilliseconds = 100
     /// Everything that clients of a lab saw, for the check at the end.
     private(set) var logs: [ClientLog] = []
     private let lab: Lab
@@ -37,11 +40,13 @@ final class BenchClients {
     init(_ lab: Lab) { self.lab = lab }
 
     /// - Parameters:
+    ///   - kind: what happens.
     ///   - change: makes the roles move, while clients write.
     ///   - after: while they still write.
-    func watch(_ change: () throws -> ChangeOfRoles, after: () throws -> Void = {}) throws -> ClientsView {
+    func watch(_ kind: BenchKind, _ change: () throws -> ChangeOfRoles, after: () throws -> Void = {}) throws -> ClientsView {
         var spec = Self.spec
         spec.firstWriter = writers + 1
+        if !kind.hasFloor { spec.tcpUserTimeoutMilliseconds = Self.lossTimeoutMilliseconds }
         writers += spec.writers
         let load = try lab.startLoad(spec)
         try wait("clients write and read") {

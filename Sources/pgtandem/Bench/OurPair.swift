@@ -3,16 +3,20 @@ import TandemLab
 import TandemSystem
 import TandemWire
 
-/// A pair with agents, as `init` and `join` make it.
+/// A pair with agents, guards and a witness, as `init` and `join` make it.
 final class OurPair {
     let lab: Lab
     private let script: LabScript
     private(set) var primary: LabHost
     private(set) var standby: LabHost
 
-    init(_ lab: Lab, progress: @escaping @Sendable (LabScript.Progress) -> Void) {
+    init(_ lab: Lab, _ profile: BenchProfile) {
         self.lab = lab
-        script = LabScript(lab, progress: progress)
+        var configuration = LabConfiguration()
+        configuration.arbiterKind = "witness"
+        configuration.timing = profile.rawValue
+        configuration.hangPatience = "\(BenchCase.hangPatience.milliseconds)ms"
+        script = LabScript(lab, configuration: configuration)
         (primary, standby) = (lab.hosts[0], lab.hosts[1])
     }
 
@@ -40,16 +44,60 @@ final class OurPair {
         return changed(since: began)
     }
 
+    func powerOff() throws -> ChangeOfRoles {
+        let began = SystemClock.now()
+        try primary.powerOff()
+        return changed(since: began)
+    }
+
+    func cutOff() throws -> ChangeOfRoles {
+        let began = SystemClock.now()
+        try lab.isolate(LabPort(primary.name))
+        return changed(since: began)
+    }
+
+    func hang() throws -> ChangeOfRoles {
+        let processes = primary.postgresProcesses()
+        let began = SystemClock.now()
+        for process in processes { ProcessTable.signal(process.pid, SIGSTOP) }
+        // Who was born meanwhile, and nothing more is: the postmaster stands still.
+        guard try primary.kill(nil, signal: SIGSTOP) > 0 else {
+            throw CommandFailure.failed("there is no PostgreSQL on \(primary.name)")
+        }
+        return changed(since: began)
+    }
+
+    func happen(_ kind: BenchKind) throws -> ChangeOfRoles {
+        switch kind {
+        case .crash: try crash()
+        case .switchover: try switchover()
+        case .powerOff: try powerOff()
+        case .cutOff: try cutOff()
+        case .hang: try hang()
+        }
+    }
+
+    /// What a person would repair: the rest comes back by itself.
+    func mend(_ kind: BenchKind) throws {
+        switch kind {
+        case .crash, .switchover, .hang: return
+        case .powerOff: try standby.boot()
+        case .cutOff: try lab.heal()
+        }
+    }
+
     private func changed(since began: Int64) -> ChangeOfRoles {
         (primary, standby) = (standby, primary)
         return ChangeOfRoles(began: began, primary: primary.name, steps: [])
     }
 
-    /// One primary, one standby, each with its address, and a bond that allows a failover.
+    /// One primary, one standby, each with its address, and a bond that allows a failover. Who is primary is seen anew: on a busy
+    /// machine a short lease may have ended meanwhile.
     func waitUntilWhole() throws {
         var last = "nothing"
-        let isWhole = SystemClock.wait(upTo: .seconds(60), step: .milliseconds(100)) {
+        let isWhole = SystemClock.wait(upTo: .seconds(90), step: .milliseconds(100)) {
             do {
+                if try status(primary).role != "primary" { (primary, standby) = (standby, primary) }
                 let (first, second) = (try status(primary), try status(standby))
                 last = "\(first.node) \(first.role) \(first.bond ?? "-"), \(second.node) \(second.role) \(second.bond ?? "-")"
                 return first.role == "primary" && second.role == "standby" && first.bond == "paired" && second.bond == "paired"
@@ -63,8 +111,7 @@ final class OurPair {
             }
         }
         guard isWhole else {
-            throw CommandFailure.failed(
-                "the pair is not whole within 60 s, with \(primary.name) as primary; last: \(last)\n\(lastWords())")
+            throw CommandFailure.failed("the pair is not whole within 90 s; last: \(last)\n\(lastWords())")
         }
     }
 

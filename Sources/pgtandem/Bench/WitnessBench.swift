@@ -44,12 +44,12 @@ struct WitnessBench {
         try wait(for: all, since: SystemClock.now())
         say("\(seconds) s of heartbeats")
         _ = notes.take()
-        let (cpu, from) = (try Self.cpuSeconds(process), SystemClock.now())
+        let (cpu, from) = (try ProcessCost.cpuSeconds(process.processIdentifier), SystemClock.now())
         // The measured time itself; nothing is synchronised by it.
         _ = SystemClock.wait(upTo: .seconds(seconds), step: .milliseconds(100)) { !process.isRunning }
-        let (calm, spent) = (notes.take(), try Self.cpuSeconds(process) - cpu)
+        let (calm, spent) = (notes.take(), try ProcessCost.cpuSeconds(process.processIdentifier) - cpu)
         let length = Double(SystemClock.now() - from) / 1e9
-        let memory = try Self.memory(process)
+        let memory = try ProcessCost.memory(process.processIdentifier)
         say("the witness is killed, and started 100 ms later")
         let killed = SystemClock.now()
         Self.end(process, SIGKILL)
@@ -127,23 +127,6 @@ struct WitnessBench {
 
     private static func withSocket<Value>(_ work: (LoopbackSocket) throws -> Value) throws -> Value {
         try work(try LoopbackSocket())
-    }
-
-    private static func cpuSeconds(_ process: Process) throws -> Double {
-        let text = try String(contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8)
-        // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th field behind it.
-        let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
-        guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return 0 }
-        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
-    }
-
-    private static func memory(_ process: Process) throws -> (own: Int, resident: Int) {
-        let text = try String(contentsOfFile: "/proc/\(process.processIdentifier)/smaps_rollup", encoding: .utf8)
-        func kilobytes(_ name: String) -> Int {
-            let line = text.split(separator: "\n").first { $0.hasPrefix(name + ":") }
-            return line.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") } ?? 0
-        }
-        return (kilobytes("Private_Clean") + kilobytes("Private_Dirty"), kilobytes("Rss"))
     }
 }
 

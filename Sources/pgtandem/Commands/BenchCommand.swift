@@ -9,12 +9,17 @@ struct BenchCommand: ParsableCommand {
         abstract: "Measure how long clients are without a primary, beside the floor.",
         discussion: """
             The floor is the least that could be done by a script that is told what happened: two servers made by hand, ended, \
-            promoted, the address moved. Both are measured by turns on the same machine with the same clients. Needs root. \
-            Example: sudo ./bench --runs 3
+            promoted, the address moved. Both are measured by turns on the same machine with the same clients. A lost host is never told \
+            of: its limit is the lease and half a second. `bench idle` measures processor and memory of a pair that has nothing to do. \
+            Needs root. Example: sudo ./bench --runs 3 --only powerOff
             """,
         shouldDisplay: false)
 
+    enum What: String, ExpressibleByArgument, CaseIterable { case idle }
+
+    @Argument(help: "`idle`: what a pair costs that has nothing to do.") var what: What?
     @Option(help: "How often each is measured.") var runs = 5
+    @Option(help: "One kind instead of all.") var only: BenchKind?
     @Option(help: "Where the hosts' disks lie.") var directory = "/tmp"
     @Flag(help: "Leave the hosts' logs and disks there, in folders kept-….") var keep = false
     @Flag(help: "The result as JSON.") var json = false
@@ -22,6 +27,7 @@ struct BenchCommand: ParsableCommand {
 
     func validate() throws {
         guard (1...1000).contains(runs) else { throw ValidationError("--runs wants a number from 1 to 1000") }
+        guard what == nil || only == nil else { throw ValidationError("`idle` has no kinds: leave --only out") }
     }
 
     func run() throws {
@@ -30,17 +36,32 @@ struct BenchCommand: ParsableCommand {
         }
         do {
             try Lab.cleanUpOnSignals()
-            let report = try Bench(runs: runs, directory: directory, keepsFolder: keep) { Terminal.complain($0) }.run()
-            Terminal.say(json ? try report.json() : "\n" + report.text)
-            guard report.isSound else { throw CommandFailure.failed("the bench found something that must not happen: see above") }
-            guard report.isWithinLimit || noLimit else {
-                throw CommandFailure.failed("pgtandem takes more than \(Int(BenchReport.limit)) times the floor")
-            }
+            if what == .idle { try runIdle() } else { try runLosses() }
         } catch let error as LabError {
             throw CommandFailure.failed("\(error)")
         }
     }
+
+    private func runLosses() throws {
+        let bench = Bench(runs: runs, only: only, directory: directory, keepsFolder: keep) { Terminal.complain($0) }
+        let report = try bench.run()
+        Terminal.say(json ? try report.json() : "\n" + report.text)
+        guard report.isSound else { throw CommandFailure.failed("the bench found something that must not happen: see above") }
+        guard report.isWithinLimit || noLimit else {
+            throw CommandFailure.failed("pgtandem takes longer than its limit: see above")
+        }
+    }
+
+    private func runIdle() throws {
+        let report = try BenchIdle(directory: directory, keepsFolder: keep) { Terminal.complain($0) }.run()
+        Terminal.say(json ? try report.json() : "\n" + report.text)
+        guard report.isWithinLimit || noLimit else {
+            throw CommandFailure.failed("pgtandem costs more than its limit: see above")
+        }
+    }
 }
+
+extension BenchKind: ExpressibleByArgument {}
 
 /// The hands of the floor's script inside a host of the lab. Not for people.
 struct BenchHandCommand: ParsableCommand {

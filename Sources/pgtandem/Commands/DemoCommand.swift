@@ -6,14 +6,14 @@ import TandemSystem
 struct DemoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
-        abstract: "Two hosts, a client and real PostgreSQL on this machine: watch the roles move.",
+        abstract: "Two hosts, a witness, a client and real PostgreSQL on this machine: watch the roles move.",
         discussion: """
             Needs root: the hosts are network, PID and mount namespaces of this machine. Nothing of it is left behind, also when it is \
             interrupted. Example: sudo pgtandem demo --step
             """)
 
     @Flag(help: "Lines instead of a live view: for logs and CI.") var plain = false
-    @Flag(help: "Leave both hosts up at the end, until Enter or Ctrl-C.") var keep = false
+    @Flag(help: "Leave all hosts up at the end, until Enter or Ctrl-C.") var keep = false
     @Flag(help: "Wait for Enter before each fault.") var step = false
 
     func run() throws {

@@ -15,7 +15,8 @@ struct RunCommand: ParsableCommand {
         commandName: "run",
         abstract: "The agent: what the service starts.",
         discussion: """
-            Started as root, it becomes the owner of the data directory and keeps CAP_NET_ADMIN and CAP_NET_RAW only.
+            Started as root, it becomes the owner of the data directory and keeps CAP_NET_ADMIN and CAP_NET_RAW, and, for leases,
+            CAP_SYS_NICE and CAP_IPC_LOCK.
             SIGTERM: hand the primary role over if the pair is sound, stop PostgreSQL, give the addresses up, exit 0.
             Example: pgtandem run --config /etc/pgtandem/pgtandem.yml
             """)

@@ -49,6 +49,10 @@ struct StatusText {
         var lines: [String] = []
         let term = status.term.map { "term \($0).\(status.step ?? 0)" } ?? "no ledger"
         lines.append("\(Terminal.bold(status.cluster))  \(term)  bond \(status.bond ?? "none")  arbiter \(arbiter)")
+        if let lease = status.lease_ms {
+            let its = status.guard.map { $0.armed ? "guard armed" : $0.alive ? "guard not armed" : "no guard" } ?? "no guard"
+            lines.append("lease \(lease) ms left, \(its)")
+        }
         if status.paused { lines.append("paused: nothing fails over until `pgtandem resume`") }
         lines.append("")
         lines.append(row("NODE", "ROLE", "POSTGRESQL", "POSITION", "LAG", "ADDRESSES"))

@@ -3,7 +3,8 @@ import TandemLab
 import TandemSystem
 import TandemWire
 
-/// The story that `pgtandem demo` tells: a pair comes up, changes its roles, loses its primary's PostgreSQL, and is whole again.
+/// The story that `pgtandem demo` tells: a pair comes up, changes its roles, loses its primary's PostgreSQL, its host and its network,
+/// and is whole again each time.
 struct Demo {
     private let screen: DemoScreen
     private let waitsForKey: Bool
@@ -15,8 +16,10 @@ struct Demo {
         self.screen = screen
         self.waitsForKey = waitsForKey
         self.keeps = keeps
-        lab = try Lab()
-        script = LabScript(lab) { progress in
+        lab = try Lab(LabOptions(hasWitness: true))
+        var configuration = LabConfiguration()
+        configuration.arbiterKind = "witness"
+        script = LabScript(lab, configuration: configuration) { progress in
             if case .step(let text) = progress { screen.say("  \(text)") }
         }
     }
@@ -39,62 +42,77 @@ struct Demo {
     }
 
     private func play() throws(LabError) -> Bool {
-        screen.say(
-            Terminal.bold("Two hosts, a client and a gateway on one switch; PostgreSQL \(LabPostgres.version) on both hosts."))
+        screen.say(Terminal.bold("Two hosts with PostgreSQL \(LabPostgres.version), a witness, a gateway, a client: one switch."))
         try lab.start()
         try script.bringUp()
         let sniffer = try lab.startSniffer()
         let load = try lab.startLoad()
         let view = DemoView(screen: screen, script: script, lab: lab, load: load, sniffer: sniffer)
-        try view.run(until: "clients write and read") { (load.counters()?.acknowledged ?? 0) > 200 }
-
-        let (first, second) = (lab.hosts[0], lab.hosts[1])
-        try scene("Switchover: the roles are exchanged, planned.", "pgtandem switchover", load, view, becomes: second) {
-            () throws(LabError) in
-            try script.command(on: first, ["switchover"])
+        let (a, b) = (lab.hosts[0], lab.hosts[1])
+        try view.run(until: "clients write and read, and the pair is whole") {
+            (load.counters()?.acknowledged ?? 0) > 200 && view.isWhole(primary: a.name)
         }
-        try scene(
-            "Crash: the postmaster of the primary is killed (SIGKILL); its host lives.", "kill -9 <postmaster> on \(second.name)",
-            load, view,
-            becomes: first
-        ) { () throws(LabError) in try second.kill(.postmaster) }
-        try scene(
-            "And once more, back to \(second.name).", "pgtandem switchover --to \(second.name)", load, view, becomes: second
-        ) {
-            () throws(LabError) in try script.command(on: first, ["switchover", "--to", second.name])
-        }
+        screen.say("  \(a.name) is primary: clients write through \(Lab.primaryAddress)")
+        screen.say("  \(b.name) is standby: clients read through \(Lab.standbyAddress)")
+        let scenes: [DemoScene] = [
+            .switchover(from: a, to: b) { [script] () throws(LabError) in try script.command(on: a, ["switchover"]) },
+            .crash(of: b, next: a),
+            .powerLoss(of: a, next: b, lease: { view.lease }),
+            .cut(of: b, next: a, in: lab, lease: { view.lease }),
+        ]
+        for scene in scenes { try play(scene, load, view) }
         return try verdict(load, sniffer)
     }
 
-    /// One change of roles: what is done, until the pair is whole again, and what clients saw of it.
-    private func scene(
-        _ title: String, _ what: String, _ load: LabLoad, _ view: DemoView, becomes next: LabHost,
-        _ act: () throws(LabError) -> Void
-    ) throws(LabError) {
+    /// What is done, until the pair is whole again, what decided, and what clients saw of it.
+    private func play(_ scene: DemoScene, _ load: LabLoad, _ view: DemoView) throws(LabError) {
         screen.say("")
-        screen.say(Terminal.bold(title))
-        screen.say("  $ \(what)")
+        screen.say(Terminal.bold(scene.title))
+        screen.say("  $ \(scene.deed.words)")
         if waitsForKey {
             screen.say("  press Enter")
             _ = readLine()
         }
-        let began = SystemClock.now()
         let before = load.counters()?.acknowledged ?? 0
-        try act()
-        try view.run(until: "\(next.name) is primary and the pair is whole again") { view.isWhole(primary: next.name) }
+        let evidence = try DemoEvidence(lab.hosts)
+        let began = SystemClock.now()
+        view.mark = scene.deed.mark
+        try scene.deed.act()
+        var mended = began
+        if let mending = scene.mending {
+            try view.run(until: "\(scene.next.name) serves alone") { view.isAlone(primary: scene.next.name) }
+            screen.say("  \(scene.next.name) serves alone, with both addresses")
+            try view.calm()
+            screen.say("  $ \(mending.words)")
+            mended = SystemClock.now()
+            try mending.act()
+            view.mark = nil
+        }
+        try view.run(until: "\(scene.next.name) is primary and the pair is whole again") {
+            view.isWhole(primary: scene.next.name)
+        }
         let whole = SystemClock.now()
-        try view.run(until: "a second of calm") { SystemClock.now() - whole > 1_000_000_000 }
+        try view.calm()
         let now = SystemClock.now()
         let log = try load.log()
-        let writes = log.writeOutage(from: began, to: now)
-        let reads = log.readOutage(from: began, to: now)
+        let (writes, reads) = (log.writeOutage(from: began, to: now), log.readOutage(from: began, to: now))
         let acknowledged = (load.counters()?.acknowledged ?? before) - before
-        screen.say(
-            "  writes were out for \(ms(writes.longestGap)) (usual gap \(ms(writes.usualGap))), reads for \(ms(reads.longestGap))"
-        )
-        screen.say(
-            "  whole again after \(ms(.nanoseconds(whole - began))); \(acknowledged) commits acknowledged meanwhile, lost: \(try lost(log))"
-        )
+        tell("decided by", try scene.decided(evidence))
+        tell(
+            "clients saw",
+            [
+                "writes out for \(DemoText.span(writes.longestGap)), reads for \(DemoText.span(reads.longestGap))",
+                "(between two commits usually \(DemoText.span(writes.usualGap)))",
+            ])
+        tell("whole again", ["\(DemoText.span(.nanoseconds(whole - mended))) after that"])
+        tell("lost", ["\(try lost(log)) of \(acknowledged) commits acknowledged meanwhile"])
+    }
+
+    private func tell(_ name: String, _ lines: [String]) {
+        for (number, line) in lines.enumerated() {
+            let first = number == 0 ? name + ":" : ""
+            screen.say("  " + first + String(repeating: " ", count: 13 - first.count) + line)
+        }
     }
 
     /// Acknowledged commits that are not in the table now.
@@ -110,19 +128,23 @@ struct Demo {
         let report = checker.check()
         screen.say("")
         screen.say(Terminal.bold("What the clients and the network saw, all of it:"))
-        screen.say(report.summary)
+        for line in report.summary.split(separator: "\n").flatMap({ $0.split(separator: ";") }) {
+            screen.say("  " + line.drop { $0 == " " })
+        }
         if report.holds {
-            screen.say("No acknowledged commit was lost, one host at a time acknowledged, no address was answered by both.")
+            screen.say("No acknowledged commit was lost, one host at a time acknowledged,")
+            screen.say("no address was answered by both.")
         }
         return report.holds
     }
 
     private func stay() throws(LabError) {
         screen.say("")
-        screen.say("Both hosts are up. In another terminal, as root:")
+        screen.say("All hosts are up. In another terminal, as root:")
         for host in lab.hosts {
-            screen.say("  \(host.name):  nsenter -t $(cat \(host.pidPath)) -a -- \(lab.options.binary) status")
+            screen.say("  \(host.name):  nsenter -t $(cat \(host.pidPath)) -a -- \(LabHost.programPath) status")
         }
+        screen.say("  w:  nsenter -t $(cat \(try lab.witness.pidPath)) -a -- /bin/sh")
         screen.say("Enter or Ctrl-C ends it.")
         _ = readLine()
     }
@@ -134,10 +156,5 @@ struct Demo {
         } catch {
             return "the agent's log of \(host.name) could not be read: \(error)"
         }
-    }
-
-    private func ms(_ duration: Duration) -> String {
-        let tenths = (duration / .microseconds(100)).rounded()
-        return "\(Int(tenths) / 10).\(Int(tenths) % 10) ms"
     }
 }

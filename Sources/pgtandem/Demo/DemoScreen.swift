@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import TandemSystem
 
@@ -23,7 +24,9 @@ final class DemoScreen: Sendable {
         guard isLive else { return }
         drawn.withLock { count in
             erase(&count)
-            Terminal.write(1, "\u{1B}[?25l" + lines.joined(separator: "\n") + "\n")
+            // A line that the terminal breaks would be two, and the next drawing would not erase them all.
+            let width = Self.width()
+            Terminal.write(1, "\u{1B}[?25l" + lines.map { Self.clipped($0, to: width) }.joined(separator: "\n") + "\n")
             count = lines.count
         }
     }
@@ -35,7 +38,7 @@ final class DemoScreen: Sendable {
             defer { was = true }
             return was
         }) {
-            Terminal.write(1, "\ninterrupted: both hosts and all that belongs to them are being removed\n")
+            Terminal.write(1, "\ninterrupted: the hosts and all that belongs to them are being removed\n")
         }
     }
 
@@ -50,6 +53,23 @@ final class DemoScreen: Sendable {
     private func erase(_ count: inout Int) {
         if count > 0 { Terminal.write(1, "\u{1B}[\(count)A\u{1B}[J") }
         count = 0
+    }
+
+    private static func width() -> Int {
+        var size = winsize()
+        return ioctl(1, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
+    }
+
+    /// Sequences that change the looks take no place, and stay.
+    private static func clipped(_ line: String, to width: Int) -> String {
+        var (text, room, isSequence) = ("", width, false)
+        for character in line {
+            if character == "\u{1B}" { isSequence = true }
+            if isSequence || room > 0 { text.append(character) }
+            if !isSequence { room -= 1 }
+            if character == "m" { isSequence = false }
+        }
+        return text
     }
 
     private func time() -> String {

@@ -2,7 +2,7 @@ import TandemLab
 import TandemSystem
 import TandemWire
 
-/// Both hosts as they are now: roles, addresses as the network sees them, lag, writes per second.
+/// The machines as they are now: roles, leases, addresses as the network sees them, the witness's record, writes per second.
 final class DemoView {
     private let screen: DemoScreen
     private let script: LabScript
@@ -13,6 +13,8 @@ final class DemoView {
     private var lastAt = SystemClock.now()
     private var rate = 0
     private var statuses: [String: StatusDocument] = [:]
+    /// What was done to a host and is not mended yet.
+    var mark: (host: String, text: String)?
 
     init(screen: DemoScreen, script: LabScript, lab: Lab, load: LabLoad, sniffer: Sniffer) {
         self.screen = screen
@@ -42,7 +44,26 @@ final class DemoView {
             return false
         }
         return first.role == "primary" && second.role == "standby" && first.bond == "paired" && second.bond == "paired"
-            && first.addresses == [Lab.primaryAddress] && second.addresses == [Lab.standbyAddress] && second.failover_ready.ok
+            && first.addresses == [Lab.primaryAddress] && second.addresses == [Lab.standbyAddress] && first.failover_ready.ok
+            && second.failover_ready.ok
+    }
+
+    /// It has both roles and both addresses, and commits wait for nobody.
+    func isAlone(primary: String) -> Bool {
+        guard let status = statuses[primary] else { return false }
+        return status.role == "primary_standby" && status.bond == "sole"
+            && status.addresses == [Lab.primaryAddress, Lab.standbyAddress]
+    }
+
+    /// A second in which nothing is done.
+    func calm() throws(LabError) {
+        let end = SystemClock.after(.seconds(1))
+        try run(until: "a second of calm is over") { SystemClock.now() >= end }
+    }
+
+    /// L, as the pair has it.
+    var lease: Duration {
+        .milliseconds(statuses.values.compactMap { $0.arbiter.record?.lease_ms }.first ?? 0)
     }
 
     private func look() {
@@ -63,31 +84,44 @@ final class DemoView {
     }
 
     private func lines(_ what: String) -> [String] {
-        let owners = sniffer.owners()
-        func carried(by host: LabHost) -> String {
-            [Lab.primaryAddress, Lab.standbyAddress].filter { owners[$0]?.hardware == host.hardwareAddress }
-                .map { $0 == Lab.primaryAddress ? "primary \($0)" : "standby \($0)" }.joined(separator: ", ")
-        }
         var lines = ["", "  \(Terminal.dim("until \(what)"))", ""]
-        lines.append("  " + columns("HOST", "ROLE", "POSTGRESQL", "POSITION", "LAG", "ADDRESSES ON THE WIRE"))
-        for host in lab.hosts {
-            let status = statuses[host.name]
-            lines.append(
-                "  "
-                    + columns(
-                        host.name, status?.role ?? "no answer", status?.postgresql.condition ?? "-", status?.lsn ?? "-",
-                        status?.lag_bytes.map { "\($0) B" } ?? "-", carried(by: host)))
-        }
+        lines.append("  " + columns("HOST", "ROLE", "POSTGRESQL", "LAG", "LEASE", "ADDRESSES ON THE WIRE"))
+        lines += lab.hosts.map(line)
+        lines.append(witnessLine())
         lines.append("")
-        let bond = statuses.values.first?.bond ?? "-"
-        lines.append(
-            "  bond \(bond)   writes \(rate)/s by \(load.counters()?.writeNode ?? "-")   reads by \(load.counters()?.readNode ?? "-")"
-        )
+        let counters = load.counters()
+        lines.append("  \(Lab.primaryAddress) (primary): \(rate) commits/s, acknowledged by \(counters?.writeNode ?? "-")")
+        lines.append("  \(Lab.standbyAddress) (standby): reads, answered by \(counters?.readNode ?? "-")")
         return lines
     }
 
+    private func line(_ host: LabHost) -> String {
+        let owners = sniffer.owners()
+        let carried = [(Lab.primaryAddress, "primary"), (Lab.standbyAddress, "standby")]
+            .filter { owners[$0.0]?.hardware == host.hardwareAddress }.map(\.1).joined(separator: ", ")
+        let mark = mark.flatMap { $0.host == host.name ? " \($0.text)" : nil } ?? ""
+        guard host.isRunning else { return "  " + columns(host.name, "powered off", "-", "-", "-", carried) }
+        guard let status = statuses[host.name] else {
+            return "  " + columns(host.name + mark, "no answer", "-", "-", "-", carried)
+        }
+        return "  "
+            + columns(
+                host.name + mark, status.role, status.postgresql.condition, status.lag_bytes.map { "\($0) B" } ?? "-",
+                status.lease_ms.map { "\(DemoText.tenths(Double($0) / 1000)) s" } ?? "-", carried)
+    }
+
+    /// The newest record that any node was told.
+    private func witnessLine() -> String {
+        let records = statuses.values.compactMap(\.arbiter.record)
+        let heard = statuses.filter { $0.value.arbiter.reachable == true }.keys.sorted().joined(separator: " and ")
+        guard let newest = records.max(by: { ($0.term, $0.step) < ($1.term, $1.step) }) else { return "  w          witness" }
+        return "  "
+            + columns("w", "witness")
+            + "record: term \(newest.term), \(newest.primary) \(newest.bond); heard by \(heard.isEmpty ? "nobody" : heard)"
+    }
+
     private func columns(_ texts: String...) -> String {
-        let widths = [7, 17, 13, 13, 11]
+        let widths = [11, 17, 12, 9, 8]
         return texts.enumerated().map { index, text in
             index < widths.count ? text + String(repeating: " ", count: max(1, widths[index] - text.count)) : text
         }.joined()
