@@ -65,7 +65,8 @@ struct FrameReader {
         guard buffer.readableBytes >= Frame.size(ofPayload: count) else { return nil }
         buffer.moveReaderIndex(forwardBy: 5)
         let payload = buffer.readBytes(length: count) ?? []
-        buffer.discardReadBytes()
+        // An idle connection keeps no memory.
+        if buffer.readableBytes == 0 { buffer = ByteBuffer() } else { buffer.discardReadBytes() }
         return Frame(kind: kind, payload: payload)
     }
 

@@ -57,7 +57,8 @@ final class LinkConnection: ChannelDuplexHandler {
     private var budget: FrameBudget?
     /// Nothing is read until it fires.
     private var pause: Scheduled<Void>?
-    private var timers: [Scheduled<Void>] = []
+    /// Of the timer that counts; older ones mean nothing.
+    private var clock: UInt64 = 0
     /// When the oldest frame was sent after which nothing came.
     private var unansweredSince: NIODeadline?
     private var lastWrite = NIODeadline.now()
@@ -78,16 +79,13 @@ final class LinkConnection: ChannelDuplexHandler {
 
     var channel: (any Channel)? { context?.channel }
 
+    var isOver: Bool { if case .over = state { true } else { false } }
+
     // MARK: life
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        after(limits.handshake) { [self] in
-            if case .handshaking = state { end(.noHandshakeInTime) }
-        }
-        after(limits.hello) { [self] in
-            if case .secured = state { end(.noHelloInTime) }
-        }
+        wake(after: min(limits.handshake, limits.hello))
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -138,7 +136,8 @@ final class LinkConnection: ChannelDuplexHandler {
     func end(_ reason: LinkEnd) {
         if case .over = state { return }
         state = .over
-        stopTimers()
+        pause?.cancel()
+        pause = nil
         hardClose.close()
         owner?.ended(self, reason)
         owner = nil
@@ -149,7 +148,8 @@ final class LinkConnection: ChannelDuplexHandler {
         if case .over = state { return }
         let channel = context?.channel
         state = .over
-        stopTimers()
+        pause?.cancel()
+        pause = nil
         owner?.ended(self, .stopped)
         owner = nil
         channel?.close(promise: nil)
@@ -206,7 +206,7 @@ final class LinkConnection: ChannelDuplexHandler {
         if case .refuse(let why) = verdict { throw .helloRefused(why) }
         state = .up(verdict)
         upSince = .now()
-        if verdict == .peer { watch() }
+        if verdict == .peer { wake(after: limits.silence / 4) }
         owner.up(self, as: verdict)
     }
 
@@ -246,34 +246,38 @@ final class LinkConnection: ChannelDuplexHandler {
 
     // MARK: time
 
-    private func stopTimers() {
-        for timer in timers { timer.cancel() }
-        timers = []
-        pause?.cancel()
-        pause = nil
+    /// One timer at a time, never cancelled: on a loop with thousands of connections, to take one out is to search through all of them. What
+    /// it finds when it fires says what is to be done.
+    private func wake(after delay: Duration) {
+        guard let context else { return }
+        clock += 1
+        let expected = clock
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(max(.zero, delay))) { [weak self] in
+            guard let self, clock == expected else { return }
+            woken()
+        }
     }
 
-    private func after(_ delay: Duration, _ action: @escaping () -> Void) {
-        guard let context else { return }
-        timers.append(context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(delay), action))
+    private func woken() {
+        let age = Duration(NIODeadline.now() - opened)
+        switch state {
+        case .over: return
+        case .handshaking: age >= limits.handshake ? end(.noHandshakeInTime) : wake(after: limits.handshake - age)
+        case .secured: age >= limits.hello ? end(.noHelloInTime) : wake(after: limits.hello - age)
+        case .up(let verdict): if verdict == .peer { watch() }
+        }
     }
 
     /// Speaks when nothing was said for a while, and ends the connection when nothing is heard. So an idle path is known to be good, and
     /// answers above may take one path although questions took all.
     private func watch() {
         guard let context else { return }
-        for timer in timers { timer.cancel() }
-        let step = TimeAmount(limits.silence / 4)
-        let task = context.eventLoop.assumeIsolated().scheduleTask(in: step) { [self] in
-            guard case .up = state else { return }
-            let now = NIODeadline.now()
-            if let since = unansweredSince, now - since > TimeAmount(limits.silence) { return end(.silent(limits.silence)) }
-            if now - lastWrite >= step {
-                context.writeAndFlush(wrapOutboundOut(Frame.encoded(kind: Frame.keepAlive, payload: [])), promise: nil)
-                noteWrite()
-            }
-            watch()
+        let now = NIODeadline.now()
+        if let since = unansweredSince, now - since > TimeAmount(limits.silence) { return end(.silent(limits.silence)) }
+        if now - lastWrite >= TimeAmount(limits.silence / 4) {
+            context.writeAndFlush(wrapOutboundOut(Frame.encoded(kind: Frame.keepAlive, payload: [])), promise: nil)
+            noteWrite()
         }
-        timers = [task]
+        wake(after: limits.silence / 4)
     }
 }

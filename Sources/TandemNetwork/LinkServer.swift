@@ -17,10 +17,14 @@ public struct LinkServerLimits: Sendable {
 
     public init() {
         connection.silence = .seconds(6)
+        // Longer than a node waits: a place is given away as soon as somebody else needs it.
+        connection.handshake = .seconds(5)
+        connection.hello = .seconds(6)
         connection.longestPayload = 16 << 10
         connection.framesPerSecond = 200
         connection.queuedBytes = 256 << 10
         connection.sendBuffer = 64 << 10
+        connection.readAtOnce = 4 << 10
         connection.backlog = 4096
     }
 }

@@ -11,6 +11,7 @@ final class LinkServerCore<Service: LinkService>: LinkConnectionOwner, ListenerO
     private var listener: Listener?
     private var connections: [UInt64: LinkConnection] = [:]
     private var lobby: Lobby
+    private let turns: Turns
     private var guests: [UInt64: LinkGuest] = [:]
     /// Guests whose hello was accepted, by cluster and node, the oldest first.
     private var seats: [String: [UInt64]] = [:]
@@ -29,7 +30,9 @@ final class LinkServerCore<Service: LinkService>: LinkConnectionOwner, ListenerO
         self.loop = loop
         shelf = configuration.shelf
         let limits = configuration.limits
-        lobby = Lobby(places: limits.unknown + limits.unknownPerCluster * shelf.identities.count)
+        let places = limits.unknown + limits.unknownPerCluster * shelf.identities.count
+        lobby = Lobby(places: places)
+        turns = Turns(loop: loop, crowd: places * 2)
     }
 
     var limits: LinkLimits { configuration.limits.connection }
@@ -69,6 +72,7 @@ final class LinkServerCore<Service: LinkService>: LinkConnectionOwner, ListenerO
         lane.stop()
         // A look that had not begun will not.
         looking?.fail(LinkEnd.stopped)
+        turns.stop()
         return EventLoopFuture.andAllComplete(closed, on: loop)
     }
 
@@ -84,8 +88,11 @@ final class LinkServerCore<Service: LinkService>: LinkConnectionOwner, ListenerO
         nextID += 1
         connections[connection.id] = connection
         lobby.enter(connection.id, from: remote.host)
-        try LinkPipeline.serve(channel, connection: connection) { [weak self] name in
-            self?.choose(name) ?? channel.eventLoop.makeFailedFuture(LinkEnd.stopped)
+        try LinkPipeline.serve(channel, connection: connection) { [weak self, weak connection] name in
+            guard let self, let connection else { return channel.eventLoop.makeFailedFuture(LinkEnd.stopped) }
+            return choose(name).assumeIsolated().flatMap { [self] identity in
+                turns.turn(of: connection).assumeIsolated().map { identity }.nonisolated()
+            }.nonisolated()
         }
     }
 

@@ -105,6 +105,8 @@ public struct LinkLimits: Sendable {
     public var framesPerSecond: Int?
     /// Bytes that the kernel keeps for one connection to be sent; nil: as many as it thinks right.
     public var sendBuffer: Int?
+    /// Bytes that are read from a connection before another one has its turn; nil: as many as NIO thinks right.
+    public var readAtOnce: Int?
 
     public init() {}
 }

@@ -75,6 +75,12 @@ final class Listener {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try core.value.accepted(channel) }
             }
+        if let bytes = limits.readAtOnce {
+            bootstrap =
+                bootstrap
+                .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: bytes))
+                .childChannelOption(.maxMessagesPerRead, value: 1)
+        }
         if asked.host.contains(":"), onlyIPv6 {
             bootstrap = bootstrap.serverChannelOption(
                 ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only), value: 1)

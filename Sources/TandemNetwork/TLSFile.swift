@@ -51,7 +51,7 @@ enum TLSFile {
                 advice: "Name the folder that holds this node's ca.crt, node.crt and node.key.")
         }
         if secret { try judge(path, status) }
-        return try content(file, path)
+        return try content(file, path, expecting: Int(status.st_size))
     }
 
     private static func judge(_ path: String, _ status: stat) throws(TLSError) {
@@ -70,11 +70,15 @@ enum TLSFile {
         }
     }
 
-    private static func content(_ file: Int32, _ path: String) throws(TLSError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: limit)
+    private static func content(_ file: Int32, _ path: String, expecting size: Int) throws(TLSError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: size)
         var count = 0
-        while count < limit {
-            let more = bytes[count...].withUnsafeMutableBytes { Glibc.read(file, $0.baseAddress, $0.count) }
+        while count < size {
+            let begin = count
+            let more = bytes.withUnsafeMutableBytes { room in
+                let rest = UnsafeMutableRawBufferPointer(rebasing: room[begin...])
+                return Glibc.read(file, rest.baseAddress, rest.count)
+            }
             if more < 0, errno == EINTR { continue }
             guard more >= 0 else { throw refused(path, errno) }
             if more == 0 { break }

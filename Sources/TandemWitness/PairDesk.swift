@@ -24,6 +24,7 @@ final class PairDesk {
         /// The agent's, from its hello.
         var session: SessionID?
         var heardAt: Int64
+        var reader = WitnessRequestReader()
     }
 
     let cluster: String
@@ -38,6 +39,7 @@ final class PairDesk {
     /// For people, and for the next machine: the pair's own promise is inside the present one.
     private var promisedUntil: Moment?
     private var heardAt: [String: Int64] = [:]
+    private var writer = WitnessAnswerWriter()
 
     /// As found on disk; nil: nothing is known.
     init(_ cluster: String, _ found: PairFile?, _ house: WitnessHouse) {
@@ -192,7 +194,8 @@ final class PairDesk {
         guard case .serving(let machine) = condition, !isWriting else { return }
         let found: (WitnessRequest, Heartbeat.Header)
         do throws(WireError) {
-            found = try JSON.decode(WitnessRequestDocument.self, from: payload).request()
+            guard let read = try seats[guest.id]?.reader.read(payload) else { return }
+            found = read
             guard found.0.node.text == guest.node else { throw WireError("a request of the node `\(found.0.node)`") }
             guard found.0.ledgers.allSatisfy({ $0.cluster == cluster }) else { throw WireError("a ledger of another cluster") }
         } catch {
@@ -237,7 +240,7 @@ final class PairDesk {
         // By the way that was used last; an answer that finds nobody is lost, which costs nothing.
         guard let seat = theirs.max(by: { $0.heardAt < $1.heardAt }) else { return }
         do {
-            seat.guest.send(FrameKind.witnessAnswer, try JSON.encode(WitnessAnswerDocument(answer, header)))
+            seat.guest.send(FrameKind.witnessAnswer, try writer.write(answer, header))
         } catch {
             house.tell(.error, "an answer cannot be written", ["cluster": cluster, "reason": "\(error)"])
         }

@@ -100,6 +100,43 @@ import Testing
         #expect(to == header)
     }
 
+    @Test func aReaderOfRequestsSaysWhatTheDocumentSays() throws {
+        let header = Heartbeat.Header(sender: SessionID(11), receiver: SessionID(12))
+        func bytes(_ number: UInt64, _ kind: WitnessRequest.Kind, _ header: Heartbeat.Header) throws -> [UInt8] {
+            try JSON.encode(WitnessRequestDocument(WitnessRequest(number: number, node: "a", kind: kind), header))
+        }
+        func beat(_ number: UInt64, _ ledger: Ledger = Self.paired, _ position: LSN? = LSN(0x305_5400)) throws -> [UInt8] {
+            try bytes(number, .heartbeat(ledger, position: position), header)
+        }
+        var texts = [try beat(9), try beat(10), try beat(10, Self.paired, LSN(.max)), try beat(11, Self.paired, nil)]
+        texts += [try beat(12, Self.paired.sole()), try beat(13), try bytes(14, .read, header), try beat(15)]
+        texts += [try bytes(16, .heartbeat(Self.paired, position: LSN(1)), .init(sender: SessionID(1), receiver: SessionID(2)))]
+        texts += [try beat(17), try bytes(18, .sole(Self.paired), header), try beat(0), try beat(WireLimit.count - 1)]
+        let good = String(decoding: try beat(19), as: UTF8.self)
+        // The same in other words, and what is none.
+        let others = [
+            ("19", "19 "), ("19", "19.0"), ("19", "019"), ("19", "-1"), ("19", ""), ("19", "99999999999999999999"),
+            ("19", "4611686018427387904"), ("0/3055400", ""), ("0/3055400", "0/g"), ("0/3055400", "0\\/1"),
+            ("0/3055400", "0/1\",\"x\":\"1"),
+            ("}", "} "), ("\"to\":12", "\"to\":13"), ("orders", "others"), ("\"node\":\"a\"", "\"node\":\"b\""),
+        ]
+        texts += others.flatMap { other in
+            [Array(good.replacing("\"number\":19", with: "\"number\":" + (other.0 == "19" ? other.1 : "19")).utf8)]
+                + [Array(good.replacing(other.0, with: other.1).utf8), Array(good.utf8)]
+        }
+        var reader = WitnessRequestReader()
+        for text in texts {
+            let words = String(decoding: text, as: UTF8.self)
+            let wanted = Result { try JSON.decode(WitnessRequestDocument.self, from: text).request() }
+            let found = Result { try reader.read(text) }
+            switch (wanted, found) {
+            case (.success(let wanted), .success(let found)): #expect(wanted.0 == found.0 && wanted.1 == found.1, "\(words)")
+            case (.failure, .failure): break
+            default: Issue.record("\(words): \(wanted), but \(found)")
+            }
+        }
+    }
+
     @Test func aRequestThatNoNodeCanHaveSentIsRefused() {
         func refused(_ text: String, _ kind: WitnessRequest.Kind, _ change: (inout WitnessRequestDocument) -> Void) {
             var document = WitnessRequestDocument(
@@ -133,6 +170,10 @@ import Testing
         let (found, to) = try carried(WitnessAnswerDocument(answer, header)).answer()
         #expect(found == answer)
         #expect(to == header)
+        var writer = WitnessAnswerWriter()
+        for _ in 0..<2 {
+            #expect(try writer.write(answer, header) == JSON.encode(WitnessAnswerDocument(answer, header)))
+        }
     }
 
     @Test func anAnswerThatNoWitnessCanHaveGivenIsRefused() {

@@ -146,6 +146,7 @@ struct WhenNodesAsk {
             let second = try TestNode("b", of: cluster, at: address)
             #expect(try first.isDismissed() && second.isDismissed())
             a = try TestNode("a", of: cluster, at: address)
+            #expect(a.witness != first.witness, "another run of the machine")
             b = try TestNode("b", of: cluster, at: address)
         }
     }

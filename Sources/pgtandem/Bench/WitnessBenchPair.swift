@@ -64,7 +64,11 @@ final class WitnessBenchPair: Sendable {
                     program: Version.text, cluster: cluster, node: node, session: session.number, boot: "bench", digest: "",
                     configuration: [:], systemIdentifier: 7))
             let identity = try TLSIdentity.load(directory: "\(certificates)/\(node)", cluster: cluster, node: node)
-            let settings = LinkConfiguration(identity: identity, peer: "witness", listen: [], port: 0, peerAddresses: [witness])
+            var settings = LinkConfiguration(identity: identity, peer: "witness", listen: [], port: 0, peerAddresses: [witness])
+            // All nodes share one thread of this process, which no real node does: what holds them up is not the witness.
+            settings.limits.connect = .seconds(20)
+            settings.limits.handshake = .seconds(20)
+            settings.limits.hello = .seconds(20)
             let isPrimary = node == "a"
             let callbacks = LinkCallbacks(
                 helloPayload: { hello },
@@ -132,6 +136,9 @@ final class WitnessBenchPair: Sendable {
             Terminal.complain("an answer of the witness cannot be read: \(error)")
         }
     }
+
+    /// Both nodes are connected.
+    var isWhole: Bool { links.withLock { $0 }.allSatisfy { !$0.paths.isEmpty } }
 
     /// Whether the witness promises for what was sent after this moment.
     func isSupported(since moment: Int64) -> Bool { state.withLock { ($0.supportedAt ?? 0) > moment } }

@@ -69,6 +69,8 @@ struct WitnessCommand: ParsableCommand {
             do {
                 var options = WitnessOptions(listen: try address(), state: common.state, tls: tls, program: Version.text)
                 options.onLoopStart = Self.onLoopStart
+                // The leases of its pairs run while it starts. Threads that are made from here on are ordinary ones.
+                _ = RealTime.raise()
                 let service = try WitnessService(options, log: log)
                 try service.start()
                 Self.serve(service, until: signals, log)
