@@ -149,8 +149,9 @@ final class AddressKeeper: Sendable {
         let concerning = Set(claims.filter { addresses.contains($0.address) })
         guard !concerning.isEmpty else { return }
         let own = try table.ownHardwareAddresses()
-        let ours = Set(try present())
-        let foreign = concerning.filter { !own.contains($0.mac) && ours.contains($0.address) }
+        let foreign = concerning.filter { !own.contains($0.mac) }
+        // What was taken away since it was announced is rightly another one's. Before the first announcement it is being taken.
+        if plan.withLock({ $0.lastAnnounced != nil }), try present().isEmpty { return }
         guard !foreign.isEmpty else { return }
         // Ours must be the last word: at once, or as soon as the shortest interval allows.
         plan.withLock { plan in
