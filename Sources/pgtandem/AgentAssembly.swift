@@ -98,7 +98,7 @@ struct AgentAssembly {
         try waitForSignals(signals, agent)
 
         // This thread sends the heartbeats from now on; threads and programs that it starts do not inherit the priority.
-        priority.take(log)
+        if configuration.arbiter.kind.lends || found?.ledger.arbiter.lends == true { priority.take(log) }
         agent.run(
             .init(
                 session: session, boot: boot, ledger: found?.ledger, notes: found?.notes ?? Notes(),
