@@ -81,6 +81,11 @@ extension Node {
             rejoin.survey = nil
             return isOurs
         }
+        // A person works there (4.7): nothing is looked at or changed, and what is ours is started as it is.
+        guard ledger.paused == nil else {
+            rejoin.survey = nil
+            return isOurs
+        }
         // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
         if notes.follows != nil, instance.failure == nil, isOurs { return true }
         guard peerServes(at: now) else {
@@ -91,9 +96,7 @@ extension Node {
         }
         switch rejoin.survey {
         case nil:
-            guard now >= rejoin.notBefore ?? now, ledger.paused == nil || isOurs else { return false }
-            // A person works there (4.7): nothing is changed, and it is started as it is.
-            guard ledger.paused == nil else { return true }
+            guard now >= rejoin.notBefore ?? now else { return false }
             if rejoin.unanswered >= 3, isOurs {
                 // The primary cannot be asked: this instance serves what it has meanwhile.
                 rejoin.unanswered = 0
