@@ -1,0 +1,55 @@
+import TandemCore
+import Testing
+
+@testable import TandemSimulator
+
+/// Section 6: a standby whose instance is stopped, and cannot follow as it is. Its primary mostly asks for its consent before it comes to this,
+/// so the rule is told step by step, on a node taken out of a pair that runs.
+@Suite struct WhenItCannotFollow {
+    /// Whoever is named as fit to be promoted gives that up durably before the directory that it is named for is touched.
+    @Test(arguments: [Survey.copy("WAL is missing"), .rewind(fork: LSN(1), lost: 100)])
+    func itConsentsBeforeItsDirectoryIsTouched(_ survey: Survey) throws {
+        let (effects, ledger) = try after(survey)
+        #expect(effects.contains { if case .writeLedger(let new, _) = $0 { new == ledger.sole() } else { false } })
+        #expect(!effects.contains { if case .rejoin = $0 { true } else { false } })
+    }
+
+    @Test func otherwiseItWouldBeTouchedWhilePaired() throws {
+        let (effects, ledger) = try after(.copy("WAL is missing"), flaw: .rejoinsWhilePaired)
+        #expect(ledger.bond == .paired)
+        #expect(effects.contains { if case .rejoin = $0 { true } else { false } })
+    }
+
+    /// What was found is about the instance as it was stopped then: once it has run, it is looked at anew.
+    @Test func aVerdictDoesNotOutliveAStart() throws {
+        var (node, look, at) = try stoppedStandby()
+        let first = try #require(surveyOrdered(by: node.step(.postgres(look), at: at(1))))
+        var running = look
+        running.condition = .running(isInRecovery: true)
+        _ = node.step(.completed(first, .surveyed(.copy("WAL is missing"))), at: at(2))
+        _ = node.step(.postgres(running), at: at(3))
+        #expect(surveyOrdered(by: node.step(.postgres(look), at: at(4))) != nil)
+    }
+
+    private func after(_ survey: Survey, flaw: Flaw? = nil) throws -> (effects: [Effect], ledger: Ledger) {
+        var (node, look, at) = try stoppedStandby()
+        node.flaw = flaw
+        let ledger = try #require(node.ledger)
+        let operation = try #require(surveyOrdered(by: node.step(.postgres(look), at: at(1))))
+        let answer = node.step(.completed(operation, .surveyed(survey)), at: at(2))
+        return (answer + node.step(.postgres(look), at: at(3)), ledger)
+    }
+
+    /// The paired standby, what is seen of its stopped instance, and the time in milliseconds from now on.
+    private func stoppedStandby() throws -> (node: Node, look: LocalPostgres, at: (Int) -> Moment) {
+        let world = Scene.whole()
+        let now = world.b.clock.now(world.now)
+        var look = world.seen(world.b)
+        look.condition = .stopped
+        return (world.b.node, look, { now + .milliseconds($0) })
+    }
+
+    private func surveyOrdered(by effects: [Effect]) -> OperationID? {
+        effects.lazy.compactMap { if case .survey(let operation) = $0 { operation } else { nil } }.first
+    }
+}
