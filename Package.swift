@@ -59,7 +59,7 @@ let package = Package(
         .target(
             name: "TandemRuntime",
             dependencies: [
-                "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration",
+                "CLinux", "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
@@ -88,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "pgtandem",
             dependencies: [
-                "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration", "TandemRuntime", "TandemLinux",
+                "CLinux", "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration", "TandemRuntime", "TandemLinux",
                 "TandemPostgres", "TandemNetwork", "TandemWitness", "TandemLab", "TandemSimulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -105,12 +105,12 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "TandemNetworkTests",
-            dependencies: nio + certificates + ["TandemNetwork", "TandemSystem"],
+            dependencies: nio + certificates + ["TandemNetwork", "TandemSystem", "CLinux"],
             swiftSettings: strict),
         .testTarget(
             name: "TandemWitnessTests",
             dependencies: [
-                "TandemWitness", "TandemNetwork", "TandemCore", "TandemWire", "TandemSystem", "pgtandem",
+                "CLinux", "TandemWitness", "TandemNetwork", "TandemCore", "TandemWire", "TandemSystem", "pgtandem",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),

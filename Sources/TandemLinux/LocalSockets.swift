@@ -55,7 +55,7 @@ final class LocalSockets: Sendable {
         let replies = try socket.replies("list TCP sockets", type: LocalSockets.byFamily, flags: NLM_F_DUMP) { message in
             var fixed = inet_diag_req_v2()
             fixed.sdiag_family = UInt8(truncatingIfNeeded: family)
-            fixed.sdiag_protocol = UInt8(truncatingIfNeeded: Int(IPPROTO_TCP))
+            fixed.sdiag_protocol = UInt8(truncatingIfNeeded: cl_ipproto_tcp)
             fixed.idiag_states = LocalSockets.states
             message.append(fixed)
         }
@@ -73,7 +73,7 @@ final class LocalSockets: Sendable {
             try socket.request("end a TCP connection of an address", type: LocalSockets.destroy, flags: 0) { message in
                 var fixed = inet_diag_req_v2()
                 fixed.sdiag_family = entry.idiag_family
-                fixed.sdiag_protocol = UInt8(truncatingIfNeeded: Int(IPPROTO_TCP))
+                fixed.sdiag_protocol = UInt8(truncatingIfNeeded: cl_ipproto_tcp)
                 fixed.idiag_states = LocalSockets.states
                 // The cookie in it makes it this very socket, not a later one with the same numbers.
                 fixed.id = entry.id

@@ -14,7 +14,7 @@ final class NetlinkSocket: Sendable {
     ///   - family: NETLINK_ROUTE or NETLINK_SOCK_DIAG.
     ///   - groups: events to hear (RTMGRP_…); a socket that hears events is not used for requests.
     init(family: Int32, groups: Int32 = 0) throws(SystemError) {
-        let number = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), family)
+        let number = socket(AF_NETLINK, cl_sock_raw | cl_sock_cloexec, family)
         guard number >= 0 else { throw SystemError.last("open a netlink socket") }
         descriptor = Descriptor(number)
         var address = sockaddr_nl()
@@ -105,7 +105,7 @@ final class NetlinkSocket: Sendable {
     func receive(_ attempted: @autoclosure () -> String) throws(SystemError) -> [NetlinkReply] {
         // The kernel fills at most 32 KiB into one datagram of a dump.
         var buffer = [UInt8](repeating: 0, count: 65536)
-        let count = recv(number, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        let count = recv(number, &buffer, buffer.count, cl_msg_dontwait)
         guard count >= 0 else {
             if errno == EAGAIN || errno == EINTR { return [] }
             throw SystemError.last(attempted())

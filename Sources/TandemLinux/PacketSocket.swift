@@ -11,7 +11,7 @@ final class PacketSocket: Sendable {
     init(index: Int32) throws(SystemError) {
         self.index = index
         // Protocol zero: nothing is received.
-        let number = socket(AF_PACKET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        let number = socket(AF_PACKET, cl_sock_dgram | cl_sock_cloexec | cl_sock_nonblock, 0)
         guard number >= 0 else {
             throw SystemError.last(
                 "open a packet socket", advice: errno == EPERM ? "Give this program the capability CAP_NET_RAW." : nil)

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import TandemSystem
 
@@ -85,7 +86,7 @@ package enum UnixSocket {
                 throw UnixSocketError(text: "no answer within \(patience.components.seconds) s")
             }
             // Looked at first, so that what stands behind the line's end stays for the next call.
-            let there = recv(descriptor.number, &piece, piece.count, Int32(MSG_PEEK))
+            let there = recv(descriptor.number, &piece, piece.count, cl_msg_peek)
             if there == 0 { return line.isEmpty ? nil : line }
             guard there > 0 else { throw UnixSocketError(text: "cannot read: \(errorText())") }
             let end = piece[..<there].firstIndex(of: UInt8(ascii: "\n"))
@@ -103,7 +104,7 @@ package enum UnixSocket {
         let deadline = SystemClock.after(patience)
         while sent < bytes.count {
             let count = bytes[sent...].withUnsafeBytes {
-                send(descriptor.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+                send(descriptor.number, $0.baseAddress, $0.count, cl_msg_nosignal | cl_msg_dontwait)
             }
             if count > 0 {
                 sent += count
@@ -117,7 +118,7 @@ package enum UnixSocket {
     }
 
     private static func make() throws -> Descriptor {
-        let number = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let number = socket(AF_UNIX, cl_sock_stream | cl_sock_cloexec, 0)
         guard number >= 0 else { throw UnixSocketError(text: "cannot make a socket: \(errorText())") }
         return Descriptor(number)
     }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import TandemConfiguration
 import TandemPostgres
@@ -28,7 +29,7 @@ enum HostChecks {
     }
 
     private static func isTaken(_ port: Int, _ family: Int32) -> Bool {
-        let number = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let number = socket(family, cl_sock_stream | cl_sock_cloexec, 0)
         // Without the family there is nothing to be in the way.
         guard number >= 0 else { return false }
         let descriptor = Descriptor(number)
@@ -48,7 +49,7 @@ enum HostChecks {
                 }
             }
         } else {
-            setsockopt(descriptor.number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &yes, size)
+            setsockopt(descriptor.number, cl_ipproto_ipv6, IPV6_V6ONLY, &yes, size)
             var address = sockaddr_in6()
             address.sin6_family = sa_family_t(AF_INET6)
             address.sin6_port = port

@@ -268,8 +268,8 @@ final class TCPPair: Sendable {
     private let server: Descriptor
 
     init(to address: String) throws {
-        let listener = Descriptor(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
-        client = Descriptor(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+        let listener = Descriptor(socket(AF_INET, cl_sock_stream, 0))
+        client = Descriptor(socket(AF_INET, cl_sock_stream, 0))
         var place = sockaddr_in()
         place.sin_family = sa_family_t(AF_INET)
         guard inet_pton(AF_INET, address, &place.sin_addr) == 1 else { throw Failure(text: address) }
@@ -293,7 +293,7 @@ final class TCPPair: Sendable {
             var length = socklen_t(MemoryLayout<Int32>.size)
             getsockopt(side.number, SOL_SOCKET, SO_ERROR, &code, &length)
             var byte: UInt8 = 0
-            return code != 0 || Int32(entry.revents) & POLLHUP != 0 || recv(side.number, &byte, 1, Int32(MSG_DONTWAIT)) < 0
+            return code != 0 || Int32(entry.revents) & POLLHUP != 0 || recv(side.number, &byte, 1, cl_msg_dontwait) < 0
         }
     }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import TandemSystem
 import Testing
@@ -69,9 +70,9 @@ final class Plug: Sendable {
     }
 
     static func listener(on text: String = "::") throws -> Plug {
-        let plug = try Plug(socket(AF_INET6, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+        let plug = try Plug(socket(AF_INET6, cl_sock_stream | cl_sock_cloexec, 0))
         var off: Int32 = 0
-        setsockopt(plug.number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &off, 4)
+        setsockopt(plug.number, cl_ipproto_ipv6, IPV6_V6ONLY, &off, 4)
         var address = sockaddr_in6()
         address.sin6_family = sa_family_t(AF_INET6)
         inet_pton(AF_INET6, text, &address.sin6_addr)
@@ -96,7 +97,7 @@ final class Plug: Sendable {
 
     static func connected(to text: String, port: in_port_t) throws -> Plug {
         let isV6 = text.contains(":")
-        let plug = try Plug(socket(isV6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+        let plug = try Plug(socket(isV6 ? AF_INET6 : AF_INET, cl_sock_stream | cl_sock_cloexec, 0))
         var time = timeval(tv_sec: 5, tv_usec: 0)
         setsockopt(plug.number, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
         let code: Int32
@@ -131,7 +132,7 @@ final class Plug: Sendable {
     }
 
     func send(_ text: String) throws {
-        guard Glibc.send(number, text, text.utf8.count, Int32(MSG_NOSIGNAL)) == text.utf8.count else {
+        guard Glibc.send(number, text, text.utf8.count, cl_msg_nosignal) == text.utf8.count else {
             throw SystemError.last("send")
         }
     }
@@ -146,7 +147,7 @@ final class Plug: Sendable {
 
     func stillOpen() throws -> Bool {
         var byte: UInt8 = 0
-        return recv(number, &byte, 1, Int32(MSG_DONTWAIT | MSG_PEEK)) < 0 && errno == EAGAIN
+        return recv(number, &byte, 1, cl_msg_dontwait | cl_msg_peek) < 0 && errno == EAGAIN
     }
 
     /// The errno that ended it; 0: an orderly end; nil: it is still open.

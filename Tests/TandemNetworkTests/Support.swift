@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Glibc
 import Synchronization
@@ -128,7 +129,7 @@ final class Stranger {
     private let socket: Int32
 
     init(_ address: LinkAddress) throws {
-        socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        socket = Glibc.socket(AF_INET, cl_sock_stream, 0)
         try #require(socket >= 0)
         var target = sockaddr_in()
         target.sin_family = sa_family_t(AF_INET)
@@ -144,13 +145,13 @@ final class Stranger {
 
     deinit { close(socket) }
 
-    func send(_ bytes: [UInt8]) { _ = Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
+    func send(_ bytes: [UInt8]) { _ = Glibc.send(socket, bytes, bytes.count, cl_msg_nosignal) }
 
     /// Whether the other side has closed the connection (what it sent before is thrown away).
     var isClosed: Bool {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
-            let count = recv(socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            let count = recv(socket, &buffer, buffer.count, cl_msg_dontwait)
             if count == 0 { return true }
             if count < 0 { return errno != EAGAIN }
         }

@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Glibc
 import Testing
@@ -133,7 +134,7 @@ final class ScratchServer: Sendable {
 
     /// A port that nobody listens on just now.
     static func freePort() throws -> Int {
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let number = socket(AF_INET, cl_sock_stream, 0)
         defer { close(number) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import TandemCore
 import TandemSystem
@@ -90,7 +91,7 @@ final class SetupScratch {
     }
 
     static func freePort() throws -> Int {
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let number = socket(AF_INET, cl_sock_stream, 0)
         defer { close(number) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Synchronization
 import TandemCore
@@ -14,7 +15,7 @@ struct WhenItIsCrowded {
     private final class Stranger {
         let socket: Int32
         init(_ address: LinkAddress, from host: String) throws {
-            socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            socket = Glibc.socket(AF_INET, cl_sock_stream, 0)
             func call(_ host: String, _ port: Int, _ work: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
                 var target = sockaddr_in()
                 target.sin_family = sa_family_t(AF_INET)

@@ -8,6 +8,7 @@ import Testing
         ("no error is hidden, no note left for later in Sources", { TidyRules.hiddenErrorsAndNotes(in: $0) }),
         ("tests wait for facts", { TidyRules.sleeps(inTheTestsOf: $0) }),
         ("the roles are primary and standby", { TidyRules.otherWordsForTheRoles(in: $0) }),
+        ("enum members of the C library by CLinux's names", { TidyRules.namesThatABuildMayNotSee(in: $0) }),
         ("no paths of one machine", { TidyRules.machinePaths(in: $0) }),
         ("a test that is off says why", { TidyRules.unexplainedSwitches(in: $0) }),
     ]
@@ -43,6 +44,7 @@ import Testing
             "Sources/X/B.swift": "try? f()\nretry?()\nfatal" + "Error(\"x\")\n// TO" + "DO\nlet t = try f() ?? 1",
             "Tests/C.swift": "Task.\(sleep)(1)\npg_\(sleep)(1)\nu\(sleep)(1)\n\(sleep)(1)\nTool(\"/bin/\(sleep)\")",
             "Tests/D.swift": "@Test(\(off)())\n@Test(\(off)(\"slow\"))\n@Test(\(off)(\n  \"slow\"))\nisDis" + "abled",
+            "Tests/F.swift": "socket(AF_INET, SOCK_STREAM, 0)\nsocket.SOCK_RAW\nlet a = cl_sock_stream  // SOCK_DESTROY",
             "docs/e.md": "the postmas" + "ter\nthe Mas" + "ter\nip link set a mas" + "ter b\nmas" + "ter_key",
             "README.md": "a sla" + "ve",
             "notes.md": "see /wo" + "rk/x\nhttps://host/wo" + "rk/x\n`/ro" + "ot/y`\nframewo" + "rk/",
@@ -63,6 +65,7 @@ import Testing
                 ["Sources/X/B.swift:1", "Sources/X/B.swift:3", "Sources/X/B.swift:4"],
                 ["Tests/C.swift:1", "Tests/C.swift:3", "Tests/C.swift:4"],
                 ["README.md:1", "docs/e.md:2"],
+                ["Tests/F.swift:1"],
                 ["notes.md:1", "notes.md:3"],
                 ["Tests/D.swift:1"],
             ])

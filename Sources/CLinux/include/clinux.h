@@ -26,6 +26,21 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 
+// Sockets
+
+// The C library declares these as members of enums. Which of two modules that include the same header (Glibc, this one) owns
+// such a member differs from build to build, so a file that imports only one of them sometimes does not see it.
+static const int32_t cl_sock_stream = SOCK_STREAM;
+static const int32_t cl_sock_dgram = SOCK_DGRAM;
+static const int32_t cl_sock_raw = SOCK_RAW;
+static const int32_t cl_sock_cloexec = SOCK_CLOEXEC;
+static const int32_t cl_sock_nonblock = SOCK_NONBLOCK;
+static const int32_t cl_msg_peek = MSG_PEEK;
+static const int32_t cl_msg_dontwait = MSG_DONTWAIT;
+static const int32_t cl_msg_nosignal = MSG_NOSIGNAL;
+static const int32_t cl_ipproto_tcp = IPPROTO_TCP;
+static const int32_t cl_ipproto_ipv6 = IPPROTO_IPV6;
+
 // Processes
 
 /// A descriptor that becomes readable when the process ends; also for processes that are not our children. -1 and errno.

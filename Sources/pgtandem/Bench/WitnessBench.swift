@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Glibc
 import TandemCore
@@ -135,7 +136,7 @@ private struct LoopbackSocket {
     private let descriptor: Descriptor
 
     init() throws(SystemError) {
-        let number = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let number = Glibc.socket(AF_INET, cl_sock_stream | cl_sock_cloexec, 0)
         guard number >= 0 else { throw SystemError.last("make a socket") }
         descriptor = Descriptor(number)
     }
