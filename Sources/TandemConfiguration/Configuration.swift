@@ -21,6 +21,12 @@ public struct Configuration: Hashable, Sendable {
     public var arbiter: Arbiter
     public var timing: Timing
     public var watchdog: Watchdog
+    /// Gets the role back by itself once it has caught up; nil: whoever has it keeps it.
+    public var preferredPrimary: NodeName?
+    /// Is never primary by plan or by failover; nil: both may be.
+    public var barredPrimary: NodeName?
+    public var failback: Failback
+    public var rejoin: Rejoin
     public var tls: TLS
     public var log: Log
     /// Ledger, intent files, passfile, journal: mode 0700, owned by `postgresql.os_user`.
@@ -124,6 +130,24 @@ public struct Configuration: Hashable, Sendable {
     public struct Watchdog: Hashable, Sendable {
         /// nil: `none`.
         public var device: String?
+    }
+
+    /// When the preferred primary gets its role back.
+    public struct Failback: Hashable, Sendable {
+        public var window: DailyWindow
+        /// How long beforehand it is announced.
+        public var notice: Duration
+    }
+
+    /// How a host that cannot simply follow comes back (`protocol.md` 6).
+    public struct Rejoin: Hashable, Sendable {
+        /// Of a new copy, bytes a second; nil: unlimited. `pg_rewind` has no limit of its own.
+        public var bandwidth: Int64?
+        /// When a rewind or a new copy may begin.
+        public var window: DailyWindow
+        /// How long the saved WAL of abandoned branches is kept, and how much of it: the oldest goes first.
+        public var divergedAge: Duration
+        public var divergedBytes: Int64
     }
 
     /// The pace of the agents' link, and the lease that an arbiter which lends one gives (`protocol.md` 3.1). The arbiter `manual` has

@@ -156,6 +156,53 @@ extension ConfigurationReader {
         return time
     }
 
+    static func nodeOrNone(_ text: String) throws(ValueError) -> NodeName? {
+        text == "none" ? nil : NodeName(try NameText.node(text))
+    }
+
+    func readFailback() -> Configuration.Failback? {
+        let section = root.section("failback")
+        let window = section.value("window", default: DailyWindow.always, DailyWindow.parse)
+        let notice = section.value("notice", default: .seconds(30)) { text throws(ValueError) -> Duration in
+            let time = try DurationText.parse(text)
+            guard time >= .seconds(1), time <= .seconds(86_400) else {
+                throw ValueError(
+                    "a notice of \(DurationText.text(time)) is out of range", advice: "Write 1s to 1d; usual is 30s.")
+            }
+            return time
+        }
+        guard let window, let notice else { return nil }
+        return Configuration.Failback(window: window, notice: notice)
+    }
+
+    func readRejoin() -> Configuration.Rejoin? {
+        let section = root.section("rejoin")
+        let bandwidth = section.value("bandwidth", default: nil) { text throws(ValueError) -> Int64? in
+            if text == "unlimited" { return nil }
+            let bytes = try SizeText.parse(text.hasSuffix("/s") ? String(text.dropLast(2)) : text)
+            // What pg_basebackup takes (PostgreSQL manual, "--max-rate").
+            guard (32 << 10...1 << 30).contains(bytes) else {
+                throw ValueError("`\(text)` is out of range", advice: "Write `unlimited`, or 32kB to 1GB a second.")
+            }
+            return bytes
+        }
+        let window = section.value("window", default: DailyWindow.always, DailyWindow.parse)
+        let kept = section.section("diverged")
+        let age = kept.value("age", default: .seconds(30 * 86_400), Self.someSpan)
+        let bytes = kept.value("bytes", default: 16 << 30) { text throws(ValueError) in try SizeText.parse(text) }
+        guard let bandwidth, let window, let age, let bytes else { return nil }
+        return Configuration.Rejoin(bandwidth: bandwidth, window: window, divergedAge: age, divergedBytes: bytes)
+    }
+
+    private static func someSpan(_ text: String) throws(ValueError) -> Duration {
+        let time = try DurationText.parse(text)
+        guard time >= .seconds(3600) else {
+            throw ValueError(
+                "what was lost would be gone after \(DurationText.text(time))", advice: "Write at least 1h; usual is 30d.")
+        }
+        return time
+    }
+
     func readLog() -> Configuration.Log? {
         let section = root.section("log")
         let format = section.word("format", default: Configuration.Log.Format.text)

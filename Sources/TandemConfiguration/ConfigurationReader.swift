@@ -26,6 +26,10 @@ struct ConfigurationReader {
         let arbiter = readArbiter()
         let timing = readTiming()
         let watchdog = root.section("watchdog").value("device", default: nil, NameText.pathOrNone)
+        let preferred = root.value("preferred_primary", default: nil, Self.nodeOrNone)
+        let barred = root.value("barred_primary", default: nil, Self.nodeOrNone)
+        let failback = readFailback()
+        let rejoin = readRejoin()
         let tls = root.section("tls").value("directory", default: "/etc/pgtandem/tls", NameText.path)
         let log = readLog()
         let stateDirectory = root.value("state_directory", default: "/var/lib/pgtandem", NameText.path)
@@ -35,6 +39,7 @@ struct ConfigurationReader {
 
         let rules = Rules(reader: reader)
         rules.check(node: node, isOneOf: nodes)
+        rules.check(preferred: preferred ?? nil, barred: barred ?? nil, areOf: nodes, root)
         rules.checkAddresses(
             nodes: nodes ?? [], virtual: virtualAddresses,
             others: [placedGateway(gateway ?? nil), placedWitness(arbiter?.witness)].compactMap(\.self))
@@ -42,13 +47,15 @@ struct ConfigurationReader {
         rules.check(replication: replication, superuser: postgresql?.superuser)
 
         guard let cluster, let nodes, let node, let agentPort, let virtualAddresses, let gateway, let postgresql, let replication,
-            let limits, let arbiter, let timing, let watchdog, let tls, let log, let stateDirectory, let controlSocket
+            let limits, let arbiter, let timing, let watchdog, let preferred, let barred, let failback, let rejoin, let tls,
+            let log, let stateDirectory, let controlSocket
         else { return nil }
         return Configuration(
             cluster: cluster.value, node: NodeName(node.value), nodes: nodes.map(\.node), agentPort: agentPort,
             virtualAddresses: virtualAddresses.value, gateway: gateway, postgresql: postgresql, replication: replication,
             limits: limits, arbiter: arbiter, timing: timing,
-            watchdog: Configuration.Watchdog(device: watchdog), tls: Configuration.TLS(directory: tls), log: log,
+            watchdog: Configuration.Watchdog(device: watchdog), preferredPrimary: preferred, barredPrimary: barred,
+            failback: failback, rejoin: rejoin, tls: Configuration.TLS(directory: tls), log: log,
             stateDirectory: stateDirectory, controlSocket: controlSocket, file: reader.document.file, warnings: [],
             origins: reader.origins)
     }

@@ -47,6 +47,14 @@ extension Configuration {
         add("timing.heartbeat", DurationText.text(timing.heartbeat))
         add("timing.lease", DurationText.text(timing.lease))
         add("watchdog.device", watchdog.device ?? "none")
+        add("preferred_primary", preferredPrimary?.text ?? "none")
+        add("barred_primary", barredPrimary?.text ?? "none")
+        add("failback.window", failback.window.description)
+        add("failback.notice", DurationText.text(failback.notice))
+        add("rejoin.bandwidth", rejoin.bandwidth.map(SizeText.text) ?? "unlimited")
+        add("rejoin.window", rejoin.window.description)
+        add("rejoin.diverged.age", DurationText.text(rejoin.divergedAge))
+        add("rejoin.diverged.bytes", SizeText.text(rejoin.divergedBytes))
         add("tls.directory", tls.directory)
         add("log.format", log.format.rawValue)
         add("log.level", log.level.rawValue)
@@ -80,6 +88,8 @@ extension Configuration {
             "postgresql.database": postgresql.database,
             "replication.mode": replication.mode.rawValue,
             "arbiter.kind": arbiter.kind.rawValue,
+            "preferred_primary": preferredPrimary?.text ?? "none",
+            "barred_primary": barredPrimary?.text ?? "none",
             "timing.heartbeat": DurationText.text(timing.heartbeat),
             "timing.lease": DurationText.text(timing.lease),
         ]

@@ -4,7 +4,8 @@ enum KnownKeys {
     static let sections: [String: [String]] = [
         "": [
             "cluster", "node", "nodes", "agent_port", "virtual_addresses", "gateway", "postgresql", "replication", "limits",
-            "arbiter", "timing", "watchdog", "tls", "log", "state_directory", "control_socket",
+            "arbiter", "timing", "watchdog", "preferred_primary", "barred_primary", "failback", "rejoin", "tls", "log",
+            "state_directory", "control_socket",
         ],
         "nodes.*": ["addresses"],
         "virtual_addresses": ["interface", "primary", "standby"],
@@ -20,6 +21,9 @@ enum KnownKeys {
         "arbiter": ["kind", "witness"],
         "arbiter.witness": ["address", "port"],
         "watchdog": ["device"],
+        "failback": ["window", "notice"],
+        "rejoin": ["bandwidth", "window", "diverged"],
+        "rejoin.diverged": ["age", "bytes"],
         "timing": ["profile", "heartbeat", "lease"],
         "tls": ["directory"],
         "log": ["format", "level"],
@@ -27,7 +31,7 @@ enum KnownKeys {
 
     /// Keys of later versions, by section. They are refused: a setting that nothing acts on would be a promise nobody keeps.
     static let later: [String: [String]] = [
-        "": ["preferred_primary", "failback", "rejoin", "archive", "http", "hooks"],
+        "": ["archive", "http", "hooks"],
         "arbiter": ["etcd", "fencing"],
     ]
 

@@ -1,3 +1,5 @@
+import TandemCore
+
 /// Rules that concern more than one value.
 struct Rules {
     let reader: Reader
@@ -9,6 +11,23 @@ struct Rules {
         reader.report(
             "`\(node.value)` is none of the nodes", at: node.position, key: "node",
             advice: "Write the one that this host is: \(names.map { "`\($0)`" }.joined(separator: " or ")).")
+    }
+
+    func check(preferred: NodeName?, barred: NodeName?, areOf nodes: [ConfigurationReader.PlacedNode]?, _ root: Section) {
+        guard let nodes else { return }
+        let names = nodes.map(\.node.name)
+        for (key, node) in [("preferred_primary", preferred), ("barred_primary", barred)] {
+            guard let node, !names.contains(node) else { continue }
+            reader.report(
+                "`\(node)` is none of the nodes", at: root.values[key]?.value.position, key: key,
+                advice: "Write \(names.map { "`\($0)`" }.joined(separator: ", ")) or `none`.")
+        }
+        if let barred, barred == preferred {
+            reader.report(
+                "`\(barred)` cannot be preferred and barred", at: root.values["barred_primary"]?.value.position,
+                key: "barred_primary",
+                advice: "Keep one of the two lines.")
+        }
     }
 
     /// No address twice: two owners of one address is the accident that this program exists to prevent.

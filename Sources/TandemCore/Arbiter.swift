@@ -6,6 +6,9 @@ public struct Arbiter: Hashable, Sendable, Codable {
     var sessions = Sessions()
     /// Requests of this session, counted.
     var requests: UInt64 = 0
+    /// How many there were when a run of the witness greeted: what it answers must have been asked since. One that was taken for over and greets
+    /// again may live; what it said before means nothing all the same (mistake 25).
+    private var greeted: [SessionID: UInt64] = [:]
     /// The witness whose record is empty, for which this primary has taken its next term (3.3, mistake 22).
     var renewedFor: SessionID?
     /// That term, on its way to the disk.
@@ -15,13 +18,24 @@ public struct Arbiter: Hashable, Sendable, Codable {
 
     public func isHeard(within patience: Duration, at now: Instant) -> Bool { heardAt.map { now - $0 <= patience } ?? false }
 
+    mutating func begin(_ new: SessionID) {
+        guard new != sessions.current else { return }
+        sessions.begin(new, revives: true)
+        greeted[new] = requests
+        greeted = greeted.filter { $0.key == sessions.current || sessions.candidates.contains($0.key) }
+    }
+
+    func mayAnswer(_ number: UInt64, _ sender: SessionID) -> Bool { number > greeted[sender] ?? 0 }
+
     /// It answers, and has nothing to answer with.
     var isEmpty: Bool { last.map { $0.record == nil } ?? false }
 }
 
 extension Node {
     mutating func hear(_ answer: WitnessAnswer, _ header: Heartbeat.Header, at now: Instant) {
-        guard header.receiver == session else { return }
+        guard header.receiver == session, arbiter.mayAnswer(answer.number, header.sender) || flaw == .soleFromBeforeTheLoss else {
+            return
+        }
         let (counts, isNew) = arbiter.sessions.hear(header.sender)
         if isNew { arbiter.last = nil }
         guard counts || flaw == .soleFromBeforeTheLoss && arbiter.sessions.current != nil,

@@ -8,6 +8,8 @@ extension Node {
         case .pause(let maintenance): pause(maintenance, .here(id), at: now)
         case .resume: resume(.here(id), at: now)
         case .join(let copy): join(copy, id, at: now)
+        case .cancelFailback: cancelFailback(.here(id), at: now)
+        case .rejoin(let fresh): askRejoin(fresh, id, at: now)
         }
     }
 
@@ -57,6 +59,7 @@ extension Node {
             }
         case .pause(_, let maintenance): pause(maintenance, .there(number), at: now)
         case .resume: resume(.there(number), at: now)
+        case .cancelFailback: cancelFailback(.there(number), at: now)
         case .consent, .prepare: break
         }
     }

@@ -25,7 +25,8 @@ public enum Effect: Hashable, Sendable, Codable {
     case confirmPosition(CopyID, OperationID)
     case checkpoint(OperationID)
     /// The end of a dead instance's WAL, found by reading on from a record boundary (4.4, step 3).
-    case findEndOfWAL(from: LSN, OperationID)
+    /// Of the directory that carries this copy's mark; another one that was put in its place has another end.
+    case findEndOfWAL(from: LSN, of: CopyID, OperationID)
     /// Have all WAL up to here: from the stream, or from the peer's `pg_wal` by the agents' link (4.4, step 4; 6.3).
     case receiveWAL(upTo: LSN, OperationID)
     /// Compare the stopped instance with the other node's, which serves (section 6).
@@ -49,8 +50,9 @@ public enum Effect: Hashable, Sendable, Codable {
         /// The same, for the standby of a node that was promoted exactly where this instance's WAL ends (4.4): what a crash left
         /// torn behind that end is in its way, and is taken out of it.
         case follower(fork: LSN)
-        /// Direct; only with authority held without a break (5.1).
-        case primary
+        /// Direct; only with authority held without a break (5.1), and only this copy: between the order and the start, somebody may have put
+        /// another directory in its place.
+        case primary(of: CopyID)
     }
 
     public enum StopMode: String, Hashable, Sendable, Codable {

@@ -23,6 +23,8 @@ public enum Event: Hashable, Sendable, Codable {
     case completed(OperationID, Outcome)
     /// What the interface really holds.
     case addresses(Held)
+    /// The times of the day have opened or closed a window: the core reads no wall clock.
+    case windows(Windows)
     case configurationsCompared(differing: [String])
     indirect case command(Command, RequestID)
     /// SIGTERM.
@@ -41,12 +43,29 @@ public enum Event: Hashable, Sendable, Codable {
         public var notes: Notes
         /// The deadline that the guard still holds from the session before, if it is armed and a lease was given (5.3).
         public var guardUntil: Moment?
-        public init(session: SessionID, boot: BootID, ledger: Ledger?, notes: Notes = Notes(), guardUntil: Moment? = nil) {
+        public var windows: Windows
+        public init(
+            session: SessionID, boot: BootID, ledger: Ledger?, notes: Notes = Notes(), guardUntil: Moment? = nil,
+            windows: Windows = Windows()
+        ) {
             self.session = session
             self.boot = boot
             self.ledger = ledger
             self.notes = notes
             self.guardUntil = guardUntil
+            self.windows = windows
+        }
+    }
+
+    /// Which windows of the configuration are open at this time of the day.
+    public struct Windows: Hashable, Sendable, Codable {
+        /// A rewind or a new copy may begin.
+        public var rejoin: Bool
+        /// The preferred primary may get its role back.
+        public var failback: Bool
+        public init(rejoin: Bool = true, failback: Bool = true) {
+            self.rejoin = rejoin
+            self.failback = failback
         }
     }
 
@@ -90,6 +109,10 @@ public enum Command: Hashable, Sendable, Codable {
     /// No automatic failover; `maintenance`: the standby may go away at once without holding up commits (4.7).
     case pause(maintenance: Bool)
     case resume
+    /// The announced failback is not wanted: the role stays here until it changes for another reason.
+    case cancelFailback
+    /// Come back as the standby now, whatever the window and earlier failures say; `fresh`: by a new copy.
+    case rejoin(fresh: Bool)
     /// The peer's `join` made this copy, and asks for the ledger to begin with (5.5).
     case join(copy: CopyID)
 }

@@ -8,6 +8,16 @@ extension Node {
         switch state {
         case .standby:
             let (verdict, isForced) = mayPromoteByWord(acceptDataLoss, at: now)
+            // The arbiter's word is wanted all the same; that this node may ask for it, a person can say.
+            if policy.barredPrimary == policy.node, verdict.refusals == [.arbiterDecides] {
+                failback.isBarLifted = true
+                return order(
+                    .answer(
+                        id,
+                        .done(
+                            "the witness decides; \(policy.node) is barred from being primary, which is set aside until it has been:"
+                                + " it asks for the role as soon as it may")))
+            }
             if case .no(let refusals) = verdict { return refuse(id, refusals) }
             guard let ledger, let copy = postgres?.copy?.copy else { return refuse(id, [.noLedger]) }
             let mine = wordLedger(from: ledger, copy: copy, isForced: isForced)

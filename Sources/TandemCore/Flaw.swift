@@ -32,7 +32,6 @@ package enum Flaw: String, CaseIterable, Sendable, Codable {
     case handoverBeforeEnd  // 4.4, 2 and 3
     case promotedBeforeWAL  // 4.4, 4
     case openedBeforeConfirmed  // 5.3
-    case rejoinsWhilePaired  // 6
     case witnessForgetsPromise  // 3.1
     case leaseOnOneClock  // 3.1
 }

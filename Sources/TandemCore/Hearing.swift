@@ -11,6 +11,7 @@ extension Node {
             lastAsked = nil
             lastWeight = nil
             answerThere = nil
+            promised = nil
         }
         peer.isLinked = true
         peer.last = heartbeat
@@ -135,7 +136,7 @@ extension Node {
                 standby.prepared = handover
                 state = .standby(standby)
             }
-        case .switchover, .pause, .resume:
+        case .switchover, .pause, .resume, .cancelFailback:
             askedByPeer(ask, at: now)
         }
     }

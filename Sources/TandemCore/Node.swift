@@ -40,6 +40,8 @@ public struct Node: Sendable, Codable {
     /// The present moment on both clocks.
     var moment = Moment(boot: Instant(nanoseconds: 0), raw: Instant(nanoseconds: 0))
     var seesGateway: Bool?
+    var windows = Event.Windows()
+    var failback = FailbackKeeper()
     var gatewayLostAt: Instant?
     var request: PendingRequest?
     var joining: Joining?
@@ -78,7 +80,7 @@ public struct Node: Sendable, Codable {
         /// What the primary is asked for; nil: this node carries it out.
         var ask: Heartbeat.Ask?
 
-        enum Kind: Hashable, Sendable, Codable { case switchover, failover, pause, resume }
+        enum Kind: Hashable, Sendable, Codable { case switchover, failover, pause, resume, cancelFailback }
         /// Who waits for the answer: a person at this host, or one at the other.
         enum Origin: Hashable, Sendable, Codable {
             case here(RequestID)
@@ -124,6 +126,7 @@ public struct Node: Sendable, Codable {
             notesOrdered = start.notes
             state = .waiting(Waiting(since: now))
             lease.servedAt = now
+            windows = start.windows
             // What was promised before is not known here: bound by the longest that it can have been (3.1, mistake 13).
             if flaw != .promiseForgotten { promise = moment + max(start.ledger?.lease ?? .zero, policy.lease) }
             if let held = start.guardUntil {
@@ -143,7 +146,7 @@ public struct Node: Sendable, Codable {
         case .heartbeat(let heartbeat, let header):
             hear(heartbeat, header, at: now)
         case .witnessHello(let session):
-            arbiter.sessions.begin(session)
+            arbiter.begin(session)
         case .witness(let answer, let header):
             hear(answer, header, at: now)
         case .guardEnded:
@@ -173,6 +176,8 @@ public struct Node: Sendable, Codable {
         case .addresses(let seen):
             held = seen
             addresses.areKnown = true
+        case .windows(let open):
+            windows = open
         case .configurationsCompared(let keys):
             if keys.isEmpty {
                 configuration = .agreed

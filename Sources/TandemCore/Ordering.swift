@@ -12,6 +12,8 @@ extension Node {
     mutating func enter(_ next: State, because cause: Cause) {
         transitions.append(Transition(state.kind, next.kind, cause))
         answerWhoWaited(next.kind, cause)
+        // What a person asked of the standby ends with that.
+        if next.kind != .standby { rejoin.asked = nil }
         state = next
     }
 

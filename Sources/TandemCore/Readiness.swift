@@ -42,6 +42,7 @@ extension Node {
         if held.primary != .all, let why = addresses.primaryFailure { remarks.append(why) }
         if held.standby != .all, let why = addresses.standbyFailure { remarks.append(why) }
         if case .differs(let keys, _) = configuration { remarks.append(Refusal.configurationsDiffer(keys).text) }
+        if let remark = failbackRemark(at: now) { remarks.append(remark) }
         if case .primary(let primary) = state {
             if let parting = primary.parting {
                 remarks.append(

@@ -26,9 +26,14 @@ extension Node {
         let heartbeat = compose(postgres, weight, at: now)
         lease.sentToPeer(heartbeats, at: moment)
         order(.send(heartbeat, .init(sender: session, receiver: theirs)))
-        // Runs that greeted and were not heard: one of them may be the one that lives.
+        // Runs that greeted and were not heard: one of them may be the one that lives. What was said by the run before means nothing to it:
+        // its heartbeats and its people's requests are numbered anew.
         for candidate in peer.sessions.candidates where event.isTick {
-            order(.send(heartbeat, .init(sender: session, receiver: candidate)))
+            var greeting = heartbeat
+            if flaw != .acknowledgementFromBeforeReboot {
+                (greeting.acknowledged, greeting.promised, greeting.answer) = (nil, nil, nil)
+            }
+            order(.send(greeting, .init(sender: session, receiver: candidate)))
         }
     }
 

@@ -158,6 +158,8 @@ public struct HandingOver: Hashable, Sendable, Codable {
 
     public enum Reason: Hashable, Sendable, Codable {
         case planned(RequestID?)
+        /// The other node is the preferred primary, or this one is barred: the role goes there by itself.
+        case preference
         /// The person asked at the other node.
         case plannedThere(request: UInt64)
         /// The postmaster is gone while this host lives.

@@ -16,7 +16,7 @@ public enum Cause: String, Hashable, Sendable, Codable, CaseIterable {
     case otherCopy, copyIsBack
     case mayOpen, adopted, notConfirmed, promoted, restartedAsStandby, recoveryToConfirm
     case granted, word, handoverTaken
-    case planned, askedThere, crash, hang, gatewayLost, leaving, handedOver, handoverRefused, startedHere, handedBack
+    case planned, askedThere, preference, crash, hang, gatewayLost, leaving, handedOver, handoverRefused, startedHere, handedBack
     case leaseEnded
     case stopRequested
 }
@@ -63,6 +63,9 @@ public enum TransitionTable {
 
         row(.primary, .handingOver, .planned, "a person asked here", "4.4"),
         row(.primary, .handingOver, .askedThere, "a person asked at the standby", "4.4"),
+        row(
+            .primary, .handingOver, .preference,
+            "the other node is the preferred primary, or this one is barred, and everything has been ready for long", "4.4"),
         row(.primary, .handingOver, .crash, "PostgreSQL has ended while this host lives", "4.4"),
         row(.primary, .handingOver, .hang, "PostgreSQL answers nothing while this host lives", "4.4"),
         row(.primary, .handingOver, .gatewayLost, "the gateway is lost here and not there", "4.4"),

@@ -45,6 +45,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
     case busy(String)
+    /// By the configuration, this node is not to be primary.
+    case barred
     /// A person has to decide about the directory here (section 6).
     case cannotRejoin(String)
     case contradiction(Ledger, Ledger)
@@ -58,7 +60,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         "notToldPairedSinceBoot",
         "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "witnessSilent", "namesOverridden",
         "otherSystem",
-        "otherVersion", "busy", "cannotRejoin",
+        "otherVersion", "busy", "barred", "cannotRejoin",
         "contradiction",
     ]
 
@@ -92,6 +94,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
         case .busy: "busy"
+        case .barred: "barred"
         case .cannotRejoin: "cannotRejoin"
         case .contradiction: "contradiction"
         case .peerSays(let note): note.code
@@ -144,6 +147,7 @@ public enum Refusal: Hashable, Sendable, Codable {
             "the hosts hold different databases: system identifier \(here) here, \(there) there"
         case .otherVersion(let here, let there): "PostgreSQL \(here) here, \(there) there: a pair needs one major version"
         case .busy(let what): what
+        case .barred: "this node is barred from being primary by the configuration (`barred_primary`)"
         case .cannotRejoin(let why): "this node cannot come back as standby by itself: \(why)"
         case .contradiction(let mine, let theirs):
             "two different ledgers carry the same term and step: \(mine) here, \(theirs) there; a person must decide which host's data stands"
@@ -160,7 +164,7 @@ public enum Refusal: Hashable, Sendable, Codable {
             true
         case .notPaired, .otherCopy, .notStreaming, .delayed, .configurationsDiffer, .behind, .tooOld, .lagUnknown, .peerSilent,
             .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
-            .arbiterSilent, .witnessSilent, .frameChanges, .peerSays:
+            .arbiterSilent, .witnessSilent, .frameChanges, .barred, .peerSays:
             false
         }
     }

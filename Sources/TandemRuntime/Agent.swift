@@ -55,9 +55,11 @@ public final class Agent: Sendable {
         public var guardian: any GuardPort
         public var tail: TailTransfer
         public var journal: Journal
+        public var history: HistoryKeeper
         public init(
             postgres: any PostgresPort, addresses: any AddressPort, ledger: any LedgerPort, link: any LinkPort,
-            witness: any LinkPort, guardian: any GuardPort, tail: TailTransfer, journal: Journal
+            witness: any LinkPort, guardian: any GuardPort, tail: TailTransfer, journal: Journal,
+            history: HistoryKeeper
         ) {
             self.postgres = postgres
             self.addresses = addresses
@@ -67,6 +69,7 @@ public final class Agent: Sendable {
             self.guardian = guardian
             self.tail = tail
             self.journal = journal
+            self.history = history
         }
     }
 
@@ -86,22 +89,23 @@ public final class Agent: Sendable {
         interpreter.lanes.guardian.submit { _ = RealTime.raise() }
         var node = Node(policy: policy)
         var nextTick = Moment.now().boot
-        feed(&node, .started(start), interpreter, parts.journal)
+        feed(&node, .started(start), interpreter, parts)
         while !finished.withLock({ $0 }) {
             let now = Moment.now().boot
             if now >= nextTick {
-                feed(&node, .tick, interpreter, parts.journal)
+                feed(&node, .tick, interpreter, parts)
                 parts.addresses.beat(AddressLifetimes(node, at: now))
                 // After a pause, one beat, not the missed ones.
                 nextTick = max(nextTick + policy.heartbeat, now + policy.heartbeat / 2)
             }
             if let wish = node.wish(at: Moment.now().boot) { nextTick = min(nextTick, Moment.now().boot + wish) }
             for event in mailbox.take(waiting: max(.milliseconds(1), nextTick - Moment.now().boot)) {
-                feed(&node, event, interpreter, parts.journal)
+                feed(&node, event, interpreter, parts)
             }
         }
         interpreter.lanes.stop()
         parts.journal.close()
+        parts.history.close()
     }
 
     private static func written(_ document: some Encodable, _ what: String, _ log: Logger) -> [UInt8] {
@@ -113,7 +117,7 @@ public final class Agent: Sendable {
         }
     }
 
-    private func feed(_ node: inout Node, _ event: Event, _ interpreter: Interpreter, _ journal: Journal) {
+    private func feed(_ node: inout Node, _ event: Event, _ interpreter: Interpreter, _ parts: Parts) {
         let now = Moment.now()
         let before = node
         let effects = node.step(event, at: now)
@@ -128,7 +132,8 @@ public final class Agent: Sendable {
         }
         for effect in effects { interpreter.perform(effect) }
         // Last: nobody waits for it.
-        journal.record(event, at: now, before: before, effects: effects)
+        parts.journal.record(event, at: now, before: before, effects: effects)
+        parts.history.observe(before, node, effects, at: now.boot)
     }
 
     private func reply(_ id: RequestID, _ answer: CommandAnswer) {

@@ -7,14 +7,17 @@ public struct ControlRequest: Codable, Sendable {
     public var dryRun: Bool?
     public var acceptDataLoss: Bool?
     public var maintenance: Bool?
+    public var fresh: Bool?
     public init(
-        command: String, to: String? = nil, dryRun: Bool? = nil, acceptDataLoss: Bool? = nil, maintenance: Bool? = nil
+        command: String, to: String? = nil, dryRun: Bool? = nil, acceptDataLoss: Bool? = nil, maintenance: Bool? = nil,
+        fresh: Bool? = nil
     ) {
         self.command = command
         self.to = to
         self.dryRun = dryRun
         self.acceptDataLoss = acceptDataLoss
         self.maintenance = maintenance
+        self.fresh = fresh
     }
 }
 

@@ -77,6 +77,10 @@ public final class ControlServer: Sendable {
             try relay(.pause(maintenance: request.maintenance ?? false), connection)
         case "resume":
             try relay(.resume, connection)
+        case "cancel-failback":
+            try relay(.cancelFailback, connection)
+        case "rejoin":
+            try relay(.rejoin(fresh: request.fresh ?? false), connection)
         default:
             var answer = ControlAnswer()
             answer.reasons = [

@@ -52,7 +52,9 @@ struct Interpreter: Sendable {
             }
         case .start(let mode, let id):
             control(id, "start PostgreSQL") {
-                try postgres.start(mode); return .done
+                if case .primary(let copy) = mode { try postgres.requireCopy(copy) }
+                try postgres.start(mode)
+                return .done
             }
         case .stop(let mode, let id):
             control(id, "stop PostgreSQL") {
@@ -73,8 +75,11 @@ struct Interpreter: Sendable {
             control(id, way == .rewind ? "rewind this instance" : "copy the primary anew") {
                 try postgres.rejoin(way); return .done
             }
-        case .findEndOfWAL(let start, let id):
-            control(id, "find the end of WAL") { .position(try postgres.findEndOfWAL(from: start)) }
+        case .findEndOfWAL(let start, let copy, let id):
+            control(id, "find the end of WAL") {
+                try postgres.requireCopy(copy)
+                return .position(try postgres.findEndOfWAL(from: start))
+            }
         case .receiveWAL(let end, let id):
             control(id, "receive the rest of the WAL") {
                 try tail.receive(upTo: end); return .done

@@ -5,7 +5,7 @@ import TandemWire
 /// which this version could not read, or would read as something else, what an older one wrote: a field or a case of `Event`, `Node`
 /// or `Policy` renamed, removed, or added without being optional.
 public enum JournalFormat {
-    public static let number = 1
+    public static let number = 2
 }
 
 /// A line from which on the journal can be replayed without anything before it: the first line of each file, of each run of the agent,

@@ -16,6 +16,7 @@ extension Event {
         case .witness: "witness"
         case .guardEnded: "guardEnded"
         case .gateway: "gateway"
+        case .windows: "windows"
         case .ledgerWritten: "ledgerWritten"
         case .ledgerNotWritten: "ledgerNotWritten"
         case .completed: "completed"
@@ -52,7 +53,7 @@ extension Effect {
         case .checkpoint: "checkpoint"
         case .survey: "survey"
         case .rejoin(let way, _): "rejoin \(way.rawValue)"
-        case .findEndOfWAL(let start, _): "findEndOfWAL \(start)"
+        case .findEndOfWAL(let start, _, _): "findEndOfWAL \(start)"
         case .receiveWAL(let end, _): "receiveWAL \(end)"
         case .claimAddress(let role, let regardless, _, _): "claimAddress \(role.rawValue)\(regardless ? " regardless" : "")"
         case .releaseAddress(let role, _): "releaseAddress \(role.rawValue)"
@@ -74,7 +75,7 @@ extension Effect {
     var operation: OperationID? {
         switch self {
         case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
-            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, let id),
+            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, _, let id),
             .receiveWAL(_, let id),
             .claimAddress(_, _, _, let id), .releaseAddress(_, let id), .armGuard(_, let id), .releaseGuard(let id):
             id

@@ -16,6 +16,8 @@ public protocol PostgresPort: Sendable {
     /// 5.3: this copy has everything that recovery brought to light here.
     func confirmPosition(_ copy: CopyID) throws
     func checkpoint() throws
+    /// Throws unless the data directory carries this copy's mark now.
+    func requireCopy(_ copy: CopyID) throws
     /// The end of the valid records in `pg_wal`, found by reading on from a record boundary, as recovery would.
     func findEndOfWAL(from start: LSN) throws -> LSN
     /// Of this standby, now.

@@ -20,6 +20,8 @@ enum ReplayText {
             let promise = answer.promised.map { ", supports this node for \($0.text)" } ?? ""
             return "the witness answers \(answer.number): \(answer.record.map { "record \($0)" } ?? "no record")\(promise)"
         case .guardEnded: return "the guard has died"
+        case .windows(let open):
+            return "windows: coming back \(open.rejoin ? "open" : "closed"), failback \(open.failback ? "open" : "closed")"
         case .gateway(let isSeen): return isSeen ? "the gateway answers" : "the gateway does not answer"
         case .ledgerWritten(let ledger): return "the ledger \(ledger) is durable"
         case .ledgerNotWritten(let ledger, let why): return "the ledger \(ledger) could not be written: \(why)"
@@ -69,6 +71,7 @@ enum ReplayText {
         case .switchover: text += "; passes on a person's switchover"
         case .pause(_, let maintenance): text += "; passes on a person's pause\(maintenance ? " (--standby-maintenance)" : "")"
         case .resume: text += "; passes on a person's resume"
+        case .cancelFailback: text += "; passes on a person's no to the failback"
         }
         switch heartbeat.answer {
         case nil: break
@@ -107,6 +110,8 @@ enum ReplayText {
         case .failover(let accept): "failover --peer-is-down\(accept ? " --accept-data-loss" : "")"
         case .pause(let maintenance): "pause\(maintenance ? " --standby-maintenance" : "")"
         case .resume: "resume"
+        case .cancelFailback: "switchover --cancel"
+        case .rejoin(let fresh): "rejoin\(fresh ? " --fresh" : "")"
         case .join(let copy): "join on the other host, with the copy \(copy.text.prefix(8))"
         }
     }
@@ -187,7 +192,7 @@ enum ReplayText {
         case .survey: "compare this instance with the primary's"
         case .rejoin(.rewind, _): "rewind this instance"
         case .rejoin(.copy, _): "copy the primary anew"
-        case .findEndOfWAL(let start, _): "find the end of WAL from \(start) on"
+        case .findEndOfWAL(let start, _, _): "find the end of WAL from \(start) on"
         case .receiveWAL(let end, _): "receive all WAL up to \(end)"
         case .claimAddress(let role, let regardless, _, _):
             "take the \(role.rawValue) address\(regardless ? ", whoever answers for it" : "")"

@@ -38,11 +38,10 @@ package struct Catch: Sendable {
     package var rule: Violation.Rule?
     package var text: String?
 
-    /// Those that take more than some hundred seeds: several things must come together in one order.
+    /// Those that take more than 200 seeds: several things must come together in one order.
     package static let late: Set<Flaw> = [
-        .claimAfterHandover, .leaseFromReceipt, .pairedBeforeNames, .rejoinsWhilePaired, .soleFromBeforeTheLoss,
-        .openedBeforeConfirmed,
-        .witnessForgetsPromise, .leaseOnOneClock,
+        .arbiterChangedInSameTerm, .guardArmedAfterPaired, .recordRewrittenInSameTerm, .soleFromBeforeTheLoss,
+        .wordInsteadOfGrant,
     ]
 
     /// Seeds from `from` on, until one breaks a rule. `goOn` says whether there is still time.

@@ -8,6 +8,7 @@ package struct Violation: Hashable, Sendable {
         case synchronousLoss = "S3"
         case asynchronousLoss = "S4"
         case oneAddress = "S5"
+        case onlyData = "S6"
         case wholeAgain = "L1"
         case survivorServes = "L2"
         /// Two contents of one number (5.6).
@@ -103,6 +104,8 @@ extension World {
         check.count += 1
         // Somebody's own synchronous_standby_names: what that acknowledges was never promised.
         if host.postgres.override != nil { return }
+        // Nor what an instance acknowledges that somebody promoted by hand where another one is primary.
+        if setup.mode == .asynchronous, !host.postgres.openedByAgent { return }
         check.acknowledged.append(.init(commit: commit, at: now, by: host.party))
         let peer = other(host)
         // Somebody else was made primary meanwhile: what is acknowledged here must be there.
@@ -144,6 +147,27 @@ extension World {
         case .asynchronous:
             judgeAsynchronousLoss(lost, host, how)
             check.acknowledged.removeAll { !here.contains($0.commit) }
+        }
+    }
+
+    /// S6, as far as the model goes: asked before the first byte of a rewind, before a new copy takes the place of what was there, and before
+    /// a person copies a host anew. The other directory must be whole and serve, its node be primary by a ledger that is on disk, and nothing
+    /// acknowledged may stand in this directory alone (in asynchronous mode, S4 says what may be lost).
+    func judgeReplacement(_ host: SimHost, _ how: String) {
+        let peer = other(host)
+        guard peer.mark?.node == peer.name, peer.aside == nil else {
+            return violate(.onlyData, "the directory of \(host.name) \(how), and the one of \(peer.name) is not whole")
+        }
+        guard let ledger = peer.ledger ?? peer.lost?.ledger, ledger.primary == peer.name else {
+            return violate(.onlyData, "the directory of \(host.name) \(how), and \(peer.name) is not primary by its ledger")
+        }
+        if peer.postgres.condition != .open || !peer.postgres.openedByAgent {
+            return violate(.onlyData, "the directory of \(host.name) \(how), and PostgreSQL of \(peer.name) does not serve")
+        }
+        guard setup.mode == .synchronous else { return }
+        let here = Set(host.postgres.wal), there = Set(peer.postgres.wal)
+        if let only = check.acknowledged.first(where: { here.contains($0.commit) && !there.contains($0.commit) }) {
+            violate(.onlyData, "the directory of \(host.name) \(how), and commit \(only.commit) is nowhere else")
         }
     }
 

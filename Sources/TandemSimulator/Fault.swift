@@ -20,6 +20,8 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
         case isolate(Party)
         /// Messages lost, late, twice, overtaken, in thousandths; and how late at most.
         case badLink(Party, Party, loss: Int, twice: Int, late: Duration)
+        /// What is sent meanwhile takes so much longer, each message as much, so none overtakes another.
+        case slowLink(Party, Party, by: Duration)
         /// What is sent is held up, and comes all at once at the end, in its order.
         case stall(Party, Party)
         case agentDies(Party)
@@ -62,6 +64,10 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
         case anotherDatabase(Party)
         case anotherVersion(Party)
         case addressRemoved(Party)
+        case rejoinAsked(Party, fresh: Bool)
+        case failbackCancelled(Party)
+        /// The night is over: neither rewinds and copies nor failback.
+        case windowsClosed
         case frameChanges(ArbiterKind, Timing)
     }
 
@@ -78,6 +84,7 @@ extension Fault.Kind {
         case .isolate(let party): "\(party) is cut off from everyone"
         case .badLink(let from, let to, let loss, let twice, let late):
             "from \(from) to \(to): \(loss) ‰ lost, \(twice) ‰ twice, up to \(late.text) late"
+        case .slowLink(let from, let to, let by): "what \(from) sends to \(to) takes \(by.text) longer"
         case .stall(let from, let to): "what \(from) sends to \(to) is held up"
         case .agentDies(let party): "the agent of \(party) dies"
         case .agentHangs(let party): "the agent of \(party) hangs"
@@ -118,6 +125,9 @@ extension Fault.Kind {
         case .configurationsDiffer: "the configurations of the hosts differ"
         case .anotherDatabase(let party): "another database stands in the place of \(party)'s"
         case .anotherVersion(let party): "another PostgreSQL version stands in the place of \(party)'s"
+        case .rejoinAsked(let party, let fresh): "a person asks \(party) to come back\(fresh ? " by a new copy" : "")"
+        case .failbackCancelled(let party): "a person at \(party) says no to the failback"
+        case .windowsClosed: "the windows for coming back and for failback close"
         case .addressRemoved(let party): "somebody removes the addresses from \(party)"
         case .frameChanges(let arbiter, let timing):
             "the configurations change: arbiter \(arbiter.rawValue), lease \(timing.lease.text)"
@@ -134,8 +144,8 @@ enum Text {
 }
 
 extension Duration {
-    var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
-    }
+    var nanoseconds: Int64 { Int64(attoseconds / 1_000_000_000) }
+
+    /// As in the core: the library's own takes a hundred times as long.
+    static func * (span: Duration, count: Int) -> Duration { Duration(attoseconds: span.attoseconds * Int128(count)) }
 }

@@ -10,6 +10,8 @@ package enum Party: Int, Hashable, Sendable, Codable, CaseIterable, CustomString
         case .witness: "witness"
         }
     }
+    /// The node of that name.
+    var node: NodeName { NodeName(description) }
 }
 
 /// One thing that will happen in the world.

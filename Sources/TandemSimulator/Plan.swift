@@ -8,7 +8,10 @@ package enum Plan {
         let mode: Policy.ReplicationMode = random.chance(75) ? .synchronous : .asynchronous
         let arbiter: ArbiterKind = random.chance(75) ? .witness : .manual
         let timing = random.pick([Timing.standard, .standard, .fast, .relaxed])
-        return Setup(mode: mode, arbiter: arbiter, timing: timing)
+        var setup = Setup(mode: mode, arbiter: arbiter, timing: timing)
+        if random.chance(15) { setup.preferred = random.pick([.a, .b]) }
+        if random.chance(5) { setup.barred = setup.preferred.map { $0 == .a ? .b : .a } ?? random.pick([.a, .b]) }
+        return setup
     }
 
     /// One round of troubles: when, from its beginning, and what.
@@ -17,7 +20,7 @@ package enum Plan {
         let lease = setup.timing.lease
         var faults: [Fault] = []
         var at = Duration.milliseconds(random.between(0, 800))
-        if random.chance(45) {
+        if random.chance(55) {
             for (number, trouble) in Theme.troubles(&random, setup).enumerated() {
                 faults.append(Fault(id: round * 100 + 50 + number, at: trouble.at, lasts: trouble.lasts, kind: trouble.kind))
             }
@@ -42,15 +45,17 @@ package enum Plan {
 
     private static func lasts(_ kind: Fault.Kind) -> Bool {
         switch kind {
-        case .cut, .cutBoth, .isolate, .badLink, .stall, .ledgerLost, .copySwapped, .agentHangs, .powerOff, .bothPowerOff,
+        case .cut, .cutBoth, .isolate, .badLink, .slowLink, .stall, .ledgerLost, .copySwapped, .agentHangs, .powerOff,
+            .bothPowerOff,
             .freeze, .slew, .postgresHangs, .replicaLags,
             .slowDisk, .gatewayLost, .namesOverridden, .witnessDies, .witnessForgets, .witnessDiskFull, .peerIsDown,
             .agentStopped,
-            .effectsFail, .delayed, .settingsLowered, .configurationsDiffer, .anotherDatabase, .anotherVersion:
+            .effectsFail, .windowsClosed, .delayed, .settingsLowered, .configurationsDiffer, .anotherDatabase, .anotherVersion:
             true
         case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced,
             .ledgerDamaged,
-            .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges:
+            .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges,
+            .rejoinAsked, .failbackCancelled:
             false
         }
     }
@@ -104,7 +109,11 @@ package enum Plan {
                 .settingsLowered(party),
                 .configurationsDiffer, .anotherDatabase(party), .anotherVersion(party),
             ])
-        case 98..<99: return .addressRemoved(party)
+        case 98..<99:
+            return random.pick([
+                .addressRemoved(party), .rejoinAsked(party, fresh: true), .rejoinAsked(party, fresh: random.chance(30)),
+                .windowsClosed, setup.preferred == nil ? .addressRemoved(party) : .failbackCancelled(party),
+            ])
         default:
             return .frameChanges(
                 random.pick([.witness, .witness, .manual]), random.pick([.standard, .fast, .relaxed]))

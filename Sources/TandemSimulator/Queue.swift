@@ -35,8 +35,7 @@ struct Queue {
 
     mutating func take() -> (at: Int64, what: Happening)? {
         guard let first = pop() else { return nil }
-        let what = places[first.place]
-        places[first.place] = nil
+        let what = places[first.place].take()
         free.append(first.place)
         return what.map { (first.at, $0) }
     }
@@ -47,15 +46,15 @@ struct Queue {
         heap[0] = last
         var parent = 0
         while true {
-            var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && precedes(heap[child], heap[least]) {
-                least = child
-            }
-            guard least != parent else { return first }
+            let left = 2 * parent + 1
+            guard left < heap.count else { return first }
+            let right = left + 1
+            let least = right < heap.count && precedes(heap[right], heap[left]) ? right : left
+            guard precedes(heap[least], heap[parent]) else { return first }
             heap.swapAt(parent, least)
             parent = least
         }
     }
 
-    private func precedes(_ a: Key, _ b: Key) -> Bool { (a.at, a.order) < (b.at, b.order) }
+    private func precedes(_ a: Key, _ b: Key) -> Bool { a.at < b.at || a.at == b.at && a.order < b.order }
 }

@@ -76,8 +76,8 @@ package final class SimHost {
         mark = .init(copy: copy, node: policy.node)
     }
 
-    /// Of the node, after its last step.
-    package internal(set) var role = Role.none
+    /// Of the node, after its last step; asked for where it stands, as reading it through this object would copy all of it.
+    package var role: Role { isUp ? node.look { $0.role } : .none }
     package internal(set) var state = State.Kind.waiting
     var sessionID: SessionID { SessionID(UInt64(run * 4 + party.rawValue + 1)) }
     var bootID: BootID { BootID("boot \(boots)") }
@@ -133,6 +133,11 @@ struct SimGuard {
     /// One more with each start or order.
     var life = 0
     var hasActed = false
+}
+
+extension Node {
+    /// Not changed: what changes is looked at in its place, what does not is copied first, all of its several thousand bytes.
+    mutating func look<Seen>(_ look: (inout Node) -> Seen) -> Seen { look(&self) }
 }
 
 /// The effects by kind, so that a fault can say which of them fail.

@@ -62,12 +62,14 @@ package struct Simulation: Sendable {
     /// L2: one host lives, the arbiter answers, nothing else is wrong.
     private func survive(in world: World) {
         guard world.violation == nil, world.steps < limit, let primary = world.wholePrimary, primary.ledger?.arbiter == .witness,
-            world.witness.record == primary.ledger, world.configurationsAgree
+            world.witness.record == primary.ledger, world.configurationsAgree,
+            // One that has just started does not know how far the primary is, and unknown is not zero (4.6).
+            setup.mode == .synchronous || world.witness.machine.position != nil
         else { return }
         let victim = world.random.chance(50) ? primary : world.other(primary)
         let survivor = world.other(victim)
         // Off for good; or its PostgreSQL does not come up any more while its agent lives, and the hosts do not hear each other (mistake 17).
-        let isBroken = victim === primary && world.random.chance(25)
+        let isBroken = victim === primary && world.random.chance(50)
         if isBroken {
             world.say("—", "PostgreSQL of \(victim.name) dies for good, and the hosts are cut apart")
             victim.failing = [.start: 1_000_000]
@@ -80,7 +82,10 @@ package struct Simulation: Sendable {
         }
         let patience = isBroken ? world.host(.a).node.policy.recoveryPatience + .seconds(32) : .seconds(30)
         world.run(until: world.now + patience.nanoseconds, limit: limit) { $0.servesAlone(survivor) }
-        let isForbidden = [survivor.ledger, world.witness.record].contains { $0?.bond == .sole && $0?.primary == victim.name }
+        // What the list of 4.3, or somebody's `sole`, forbids.
+        let isForbidden =
+            setup.barred == survivor.party && survivor.ledger?.primary == victim.name
+            || [survivor.ledger, world.witness.record].contains { $0?.bond == .sole && $0?.primary == victim.name }
         if world.violation == nil, world.steps < limit, !world.servesAlone(survivor), !isForbidden {
             world.violate(.survivorServes, "\(patience.text) after \(victim.name) was lost: \(world.describe(survivor))")
         }

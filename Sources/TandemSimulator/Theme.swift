@@ -25,6 +25,8 @@ enum Theme: CaseIterable {
     case forgottenDecision
     /// The agent hangs just when the bond changes (mistake 16).
     case hangAtPairing
+    /// The primary is cut off, and its agent hangs while it asks the standby to step out of the bond (mistake 16).
+    case hangWhileParting
     /// The configuration changes, and the primary is cut off (mistake 19).
     case frameCut
     /// A pause, and the standby's yes is lost (mistake 21).
@@ -35,6 +37,16 @@ enum Theme: CaseIterable {
     case handBack
     /// One clock runs slowly while the lease runs out.
     case slowClock
+    /// What both others acknowledged is held up, and arrives when they hear the primary no more (mistake 12).
+    case acknowledgementsHeldUp
+    /// The settings cannot be written while the pair is made whole again, and the primary is cut off (mistake 15).
+    case namesFail
+    /// The standby takes the role slowly, and nobody hears of it (mistake 4).
+    case handoverUnheard
+    /// The primary loses one of those who promised shortly after the other (3.1).
+    case promisersLostInTurn
+    /// The instance crashes with commits that the standby never got, opens by the arbiter's lease alone, and is cut off (5.3).
+    case crashUnconfirmed
 
     struct Trouble {
         var at: Duration
@@ -43,18 +55,35 @@ enum Theme: CaseIterable {
     }
 
     static func troubles(_ random: inout Random, _ setup: Setup) -> [Trouble] {
-        // These two need the most to come together.
+        // Some need the most to come together, or a setup that few seeds have.
         let theme: Theme
         if setup.mode == .asynchronous, random.chance(30) {
             theme = .handoverTail
+        } else if setup.timing == .relaxed, random.chance(15) {
+            // Only such a lease is stretched by a slewed clock for longer than the guard's margin.
+            theme = .slowClock
         } else {
-            theme = random.chance(25) ? .answerHeldUp : random.pick(Theme.allCases)
+            theme =
+                setup.arbiter == .witness && random.chance(25) ? .answerHeldUp : random.pick(allCases.filter { $0.fits(setup) })
         }
         // What chose the theme chooses no moment in it.
         var build = Builder(random: random, lease: setup.timing.lease)
         build.add(theme, setup)
         random = build.random
         return build.troubles
+    }
+
+    /// Whether it can do harm in such a setup: elsewhere, the others are worth more.
+    private func fits(_ setup: Setup) -> Bool {
+        switch self {
+        case .consentTurnedBack, .handoverCut, .twoWords, .ledgerless, .frameCut, .pauseCut, .standbyWithoutGateway, .handBack:
+            true
+        case .handoverTail: setup.mode == .asynchronous
+        case .answerHeldUp, .otherCopy, .lateAcknowledgements, .promiserRestarts, .forgottenDecision, .hangAtPairing,
+            .hangWhileParting, .slowClock, .acknowledgementsHeldUp, .handoverUnheard, .promisersLostInTurn:
+            setup.arbiter == .witness
+        case .namesFail, .crashUnconfirmed: setup.arbiter == .witness && setup.mode == .synchronous
+        }
     }
 
     private struct Builder {
@@ -124,9 +153,12 @@ enum Theme: CaseIterable {
                         .peerIsDown(first == .a ? .b : .a, acceptDataLoss: random.chance(20)))
                 }
             case .otherCopy:
-                at(ms(0, 300), .copyReplaced(standby))
+                let moment = ms(0, 300)
+                at(moment, .copyReplaced(standby))
                 if random.chance(50) { at(ms(300, 600), .agentDies(standby)) }
-                at(ms(100, 2500), for: l(300, 600), random.chance(50) ? .powerOff(primary) : .isolate(primary))
+                // Mostly before it has seen the other copy, and asks the standby to step out of the bond.
+                let gone = random.chance(60) ? moment + ms(0, 300) : ms(100, 2500)
+                at(gone, for: l(300, 600), random.chance(50) ? .powerOff(primary) : .isolate(primary))
             case .ledgerless:
                 let span = Duration.seconds(random.between(8, 10))
                 if setup.arbiter == .manual {
@@ -153,9 +185,12 @@ enum Theme: CaseIterable {
                 if random.chance(50) { at(l(100, 220), for: l(100, 200), .cutBoth(primary, .witness)) }
             case .hangAtPairing:
                 at(.zero, for: l(200, 400), .slowDisk(primary))
-                if random.chance(40) { at(.zero, for: l(100, 200), .effectsFail(primary, .armGuard, random.between(1, 3))) }
+                if random.chance(60) { at(.zero, for: .seconds(6), .effectsFail(primary, .armGuard, random.between(2, 12))) }
                 at(ms(0, 200), .postmasterDies(standby, orphans: false))
                 at(ms(100, 3500), for: l(250, 500), .agentHangs(primary))
+            case .hangWhileParting:
+                at(.zero, for: l(250, 400), .isolate(primary))
+                at(l(48, 80), for: l(150, 300), .agentHangs(primary))
             case .frameCut:
                 at(.zero, .frameChanges(random.pick([.manual, .witness]), random.pick([.standard, .fast, .relaxed])))
                 at(ms(0, 2500), for: l(200, 500), .isolate(primary))
@@ -178,9 +213,38 @@ enum Theme: CaseIterable {
                 if random.chance(40) { at(l(50, 300), for: l(100, 300), .cutBoth(.a, .b)) }
                 if random.chance(30) { at(l(50, 300), for: l(100, 300), .copySwapped(random.chance(50) ? primary : standby)) }
             case .slowClock:
-                at(.zero, for: l(300, 500), .slew(primary, random.pick([-80_000, 80_000])))
+                at(.zero, for: l(300, 500), .slew(primary, random.chance(75) ? -80_000 : 80_000))
                 if random.chance(50) { at(.zero, for: l(300, 500), .slew(standby, 80_000)) }
                 at(l(50, 120), for: l(200, 400), .isolate(primary))
+            case .acknowledgementsHeldUp:
+                // At least one heartbeat is acknowledged first.
+                let moment = l(8, 14)
+                let held = l(55, 85)
+                for other in [standby, .witness] {
+                    at(.zero, for: held, .stall(other, primary))
+                    at(moment, for: l(300, 400), .cut(primary, other))
+                    // Nor does the primary hear what they do about it.
+                    at(held + ms(10, 60), for: l(200, 300), .cut(other, primary))
+                }
+            case .namesFail:
+                at(.zero, for: l(60, 120), .powerOff(standby))
+                // Not before the names have been emptied.
+                at(l(75, 90), for: .seconds(8), .effectsFail(primary, .configure, random.between(4, 8)))
+                at(l(100, 100) + ms(1500, 5500), for: l(200, 400), .isolate(primary))
+            case .handoverUnheard:
+                let moment = ms(100, 300)
+                at(.zero, for: .seconds(4), .slowDisk(standby))
+                at(moment, .switchover(primary))
+                let unheard = moment + ms(150, 900)
+                for other in [primary, .witness] { at(unheard, for: l(200, 300) + .milliseconds(1500), .cutBoth(standby, other)) }
+            case .promisersLostInTurn:
+                at(.zero, for: l(250, 350), .cutBoth(.a, .b))
+                at(l(26, 42), for: l(200, 300), .cutBoth(primary, .witness))
+            case .crashUnconfirmed:
+                let moment = ms(20, 300)
+                at(.zero, for: l(200, 300) + .seconds(5), .cutBoth(.a, .b))
+                at(moment, .postmasterDies(primary, orphans: false))
+                at(moment + ms(2300, 3600), for: l(200, 300) + .seconds(1), .cutBoth(primary, .witness))
             }
         }
 
@@ -201,16 +265,23 @@ enum Theme: CaseIterable {
                 let answered = l(230, 420)
                 at(.zero, for: random.chance(60) ? l(160, 230) : l(200, 500), .cutBoth(primary, .witness))
                 at(stalled, for: answered, .stall(.witness, standby))
-                if random.chance(60) { at(l(115, 150), for: ms(50, 600), .witnessForgets) }
-                if random.chance(70) { at(l(170, 230) + ms(200, 800), .postmasterDies(standby, orphans: false)) }
+                // Forgotten, the grant is to be used against the bond that has been made anew since.
+                let isForgotten = random.chance(60)
+                if isForgotten { at(l(115, 150), for: ms(50, 600), .witnessForgets) }
+                if random.chance(isForgotten ? 90 : 60) {
+                    at(l(170, 230) + ms(200, 800), .postmasterDies(standby, orphans: false))
+                }
                 if random.chance(50) { at(stalled + answered - l(0, 20), for: l(200, 300), .cutBoth(.a, .b)) }
-                if random.chance(60) { at(stalled + answered + ms(1, 60), for: l(150, 400), .cutBoth(standby, .witness)) }
+                if random.chance(isForgotten ? 90 : 50) {
+                    at(stalled + answered + ms(1, 60), for: l(150, 400), .cutBoth(standby, .witness))
+                }
             } else {
-                // The primary asks for `sole`; the answer is late, and by then the record is another one.
-                at(.zero, for: l(60, 90), .isolate(standby))
-                at(l(30, 40), for: l(35, 50), .badLink(.witness, primary, loss: 0, twice: 0, late: l(150, 400)))
-                at(l(52, 65), for: ms(50, 300), .witnessForgets)
-                let away = l(110, 250)
+                // The primary asks for `sole`; the answer is late, and by then the record is another one, and nobody hears the primary.
+                let late = l(80, 160)
+                at(.zero, for: l(70, 95), .isolate(standby))
+                at(l(35, 35), for: l(30, 30), .slowLink(.witness, primary, by: late))
+                at(l(55, 68), for: ms(50, 300), .witnessForgets)
+                let away = late + l(20, 45)
                 at(away, for: l(300, 500), .cut(primary, standby))
                 at(away, for: l(300, 500), .cut(primary, .witness))
             }

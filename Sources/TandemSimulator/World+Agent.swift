@@ -20,7 +20,9 @@ extension World {
         feed(
             host,
             .started(
-                .init(session: host.sessionID, boot: host.bootID, ledger: host.ledger, notes: host.notes, guardUntil: held)))
+                .init(
+                    session: host.sessionID, boot: host.bootID, ledger: host.ledger, notes: host.notes, guardUntil: held,
+                    windows: windows)))
         feed(host, .addresses(host.held))
         later(.milliseconds(random.between(1, 80)), .observe(host.party, run: host.run))
         later(.milliseconds(random.between(1, 50)), .tick(host.party, run: host.run))
@@ -56,7 +58,8 @@ extension World {
         let beat = host.node.policy.heartbeat + .microseconds(random.below(400))
         guard host.agentActs else { return later(beat, .tick(host.party, run: run)) }
         feed(host, .tick)
-        let wish = host.node.wish(at: host.clock.now(now).boot) ?? beat
+        let present = host.clock.now(now).boot
+        let wish = host.state == .standby ? host.node.look { $0.wish(at: present) } ?? beat : beat
         later(min(beat, max(wish, .milliseconds(1))), .tick(host.party, run: run))
         if !isInTouch(host) { greet(host) }
     }
@@ -97,7 +100,6 @@ extension World {
         guard host.agentRuns else { return }
         let before = host.state
         let effects = host.node.step(event, at: host.clock.now(now))
-        host.role = host.node.role
         if !host.node.transitions.isEmpty || event.isStart { host.state = host.node.state.kind }
         steps += 1
         for transition in host.node.transitions {

@@ -15,17 +15,17 @@ extension World {
     var wholePrimary: SimHost? {
         hosts.first { first in
             let second = other(first)
-            return first.agentActs && second.agentActs && first.role == .primary && second.role == .standby
-                && first.ledger?.bond == .paired && first.ledger?.arbiter == first.node.policy.arbiter
-                && first.ledger?.lease == first.node.policy.lease && first.ledger == second.ledger
-                && first.ledger?.primary == first.name
-                && first.held == .init(primary: .all, standby: .none) && second.held == .init(primary: .none, standby: .all)
+            // What is most often wrong first: this is asked after everything that happens.
+            return first.held == .init(primary: .all, standby: .none) && second.held == .init(primary: .none, standby: .all)
+                && first.agentActs && second.agentActs && first.ledger == second.ledger && first.ledger?.bond == .paired
+                && first.ledger?.primary == first.name && first.ledger?.arbiter == first.node.policy.arbiter
+                && first.ledger?.lease == first.node.policy.lease && first.role == .primary && second.role == .standby
         }
     }
 
     /// L2: one host serves both roles.
     package func servesAlone(_ host: SimHost) -> Bool {
-        host.role == .primaryStandby && host.held == .init(primary: .all, standby: .all)
+        host.held == .init(primary: .all, standby: .all) && host.role == .primaryStandby
     }
 
     /// Everything that was broken is mended; what takes a person is done by one.
@@ -34,6 +34,7 @@ extension World {
         for place in links.indices { links[place] = Link() }
         witness.failsToWrite = false
         startWitness()
+        setWindows(.init())
         for host in hosts {
             host.isInHand = false
             host.isKeptOff = false
@@ -127,11 +128,18 @@ extension World {
         let isUndecided = host.state == .halted && witness.record == nil || host.isKeptOff
         guard host.isLedgerDamaged || host.mark == nil || isUndecided, peer.agentActs, !peer.isLedgerDamaged, peer.mark != nil
         else { return }
-        if peer.ledger?.bond == .paired, now - calmSince > 40_000_000_000 {
+        // Its directory was lost while it asked the other one to step out of the bond: it alone may go on, and cannot.
+        let isStranded = host.mark == nil && peer.ledger?.primary == host.name && peer.ledger?.bond == .sole
+        if peer.ledger?.bond == .paired || isStranded, now - calmSince > 40_000_000_000 {
             if host.isUp {
                 say("—", "somebody switches \(host.name) off, and says so")
                 powerOff(host)
                 host.isKeptOff = true
+            }
+            if isStranded, witness.record?.primary == host.name {
+                say("—", "somebody has the witness forget its record")
+                forgetRecord()
+                startWitness()
             }
             ask(peer, .failover(acceptDataLoss: true))
         } else if host.isKeptOff {
@@ -160,6 +168,7 @@ extension World {
             host.isInHand = false
             return
         }
+        if host.mark != nil { judgeReplacement(host, "is copied anew") }
         host.copy = copy
         host.mark = .init(copy: copy, node: host.name)
         host.postgres.wal = peer.postgres.wal

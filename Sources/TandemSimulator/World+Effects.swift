@@ -54,7 +54,11 @@ extension World {
             if host.ledger?.bond != .sole {
                 violate(.order, "\(host.name) changes its directory while its ledger is \(host.ledger?.description ?? "none")")
             }
-            if way == .rewind, host.mark != nil { host.mark = .init(copy: host.copy, node: other(host).name) }
+            // One that cannot even begin has touched nothing.
+            if way == .rewind, canCopy(host) {
+                judgeReplacement(host, "is rewound")
+                host.mark = .init(copy: host.copy, node: other(host).name)
+            }
             (lane, low, high) = (.control, 200, 3000)
         case .findEndOfWAL, .receiveWAL: (lane, low, high) = (.control, 1, 50)
         case .configure: (lane, low, high) = (.settings, 1, 20)
@@ -104,6 +108,8 @@ extension World {
         case .writeLedger(let ledger, let notes):
             persist(host, ledger, notes)
             if !again { tell(host, .ledgerWritten(ledger), after: .microseconds(random.between(50, 3000))) }
+        case .start(.primary(let copy), let id) where host.mark?.copy != copy:
+            report(id, .failed("another directory stands in its place"))
         case .start(let mode, let id):
             startInstance(host, mode)
             report(id)
@@ -136,7 +142,9 @@ extension World {
             report(id, survey(host))
         case .rejoin(_, let id):
             report(id, again ? .done : rejoin(host))
-        case .findEndOfWAL(_, let id):
+        case .findEndOfWAL(_, let copy, let id) where host.mark?.copy != copy:
+            report(id, .failed("another directory stands in its place"))
+        case .findEndOfWAL(_, _, let id):
             if host.postgres.hasProcesses {
                 violate(.order, "the end of WAL was looked for on \(host.name) while PostgreSQL runs")
             }
@@ -176,10 +184,9 @@ extension World {
     }
 
     private func startInstance(_ host: SimHost, _ mode: Effect.StartMode) {
-        // Nobody exchanges a directory under a start that was ordered for the right one.
-        guard host.postgres.condition == .stopped, host.mark != nil, mode != .primary || host.aside == nil else { return }
+        guard host.postgres.condition == .stopped, host.mark != nil else { return }
         host.postgres.start += 1
-        host.postgres.condition = .starting(open: mode == .primary)
+        host.postgres.condition = .starting(open: { if case .primary = mode { true } else { false } }())
         host.postgres.awaitNow(host.postgres.settings.synchronous)
         let patience = random.below(10) == 0 ? random.between(500, 4000) : random.between(50, 400)
         later(.milliseconds(patience * host.slowness), .instanceIsUp(host.party, start: host.postgres.start))
@@ -205,6 +212,7 @@ extension World {
             return .failed("it is not stopped")
         }
         guard canCopy(host) else { return .failed("the connection to the primary ended") }
+        judgeReplacement(host, "is replaced")
         abandonBranch(host)
         host.copy = CopyID(high: UInt64(host.party.rawValue + 1), low: UInt64(now))
         host.mark = .init(copy: host.copy, node: host.name)
@@ -261,7 +269,7 @@ extension Effect {
     var operation: OperationID? {
         switch self {
         case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
-            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, let id),
+            .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id), .findEndOfWAL(_, _, let id),
             .receiveWAL(_, let id),
             .claimAddress(_, _, _, let id), .releaseAddress(_, let id), .armGuard(_, let id), .releaseGuard(let id):
             id

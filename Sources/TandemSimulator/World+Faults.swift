@@ -16,6 +16,7 @@ extension World {
             links[index(from, to)].loss = loss
             links[index(from, to)].twice = twice
             links[index(from, to)].late = late
+        case .slowLink(let from, let to, let by): links[index(from, to)].slow = by
         case .stall(let from, let to): links[index(from, to)].stalls += 1
         case .agentDies(let party): agentDies(host(party))
         case .agentHangs(let party):
@@ -55,15 +56,15 @@ extension World {
         case .anotherDatabase(let party): host(party).isForeign = true
         case .anotherVersion(let party): host(party).hasOtherVersion = true
         case .witnessDies: witness.isRunning = false
-        case .witnessForgets:
-            witness.isRunning = false
-            witness.record = nil
-            witness.generation = 0
+        case .witnessForgets: forgetRecord()
         case .witnessDiskFull: witness.failsToWrite = true
         case .switchover(let party): ask(host(party), .switchover(to: nil, dryRun: random.chance(10)))
         case .peerIsDown(let party, let accept): vouch(host(party), accept)
         case .pause(let party, let maintenance): ask(host(party), .pause(maintenance: maintenance))
         case .resume(let party): ask(host(party), .resume)
+        case .rejoinAsked(let party, let fresh): ask(host(party), .rejoin(fresh: fresh))
+        case .failbackCancelled(let party): ask(host(party), .cancelFailback)
+        case .windowsClosed: setWindows(.init(rejoin: false, failback: false))
         case .agentStopped(let party):
             let host = host(party)
             if host.agentActs {
@@ -94,6 +95,7 @@ extension World {
         case .cutBoth(let one, let two): for pair in [(one, two), (two, one)] { uncut(index(pair.0, pair.1)) }
         case .isolate(let party): eachLink(of: party) { $0.cuts = max(0, $0.cuts - 1) }
         case .badLink(let from, let to, _, _, _): links[index(from, to)] = Link(cuts: links[index(from, to)].cuts)
+        case .slowLink(let from, let to, _): links[index(from, to)].slow = .zero
         case .stall(let from, let to): unstall(from, to)
         case .ledgerLost(let party): ledgerIsBack(host(party))
         case .copySwapped(let party): copyIsBack(host(party))
@@ -135,11 +137,18 @@ extension World {
             host.hasExited = false
             startAgentIfDue(host)
         case .effectsFail(let party, let kind, _): host(party).failing[kind] = nil
+        case .windowsClosed: setWindows(.init())
         case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced,
             .ledgerDamaged,
-            .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges:
+            .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges,
+            .rejoinAsked, .failbackCancelled:
             break
         }
+    }
+
+    func setWindows(_ open: Event.Windows) {
+        windows = open
+        for host in hosts { tell(host, .windows(open)) }
     }
 
     private func uncut(_ index: Int) { links[index].cuts = max(0, links[index].cuts - 1) }
@@ -183,7 +192,7 @@ extension World {
     /// Everything in memory is gone, the interface too.
     package func powerOff(_ host: SimHost) {
         host.isUp = false
-        host.role = .none
+        host.node = Node(policy: host.node.policy)
         host.isFrozen = false
         host.guardMustRun = false
         host.agentRuns = false
@@ -376,7 +385,8 @@ extension World {
             let policy = Policy(
                 cluster: old.cluster, node: old.node, peer: old.peer, mode: old.mode, arbiter: arbiter, timing: timing,
                 promoteLimit: old.promoteLimit, handoverBytes: old.handoverBytes, returnLimit: old.returnLimit,
-                recoveryPatience: old.recoveryPatience, configurationPatience: old.configurationPatience)
+                recoveryPatience: old.recoveryPatience, configurationPatience: old.configurationPatience,
+                preferredPrimary: old.preferredPrimary, barredPrimary: old.barredPrimary, failbackNotice: old.failbackNotice)
             host.nextPolicy = policy
             if place == 0 {
                 agentDies(host)

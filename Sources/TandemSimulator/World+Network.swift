@@ -5,7 +5,7 @@ extension World {
     /// Whatever one says, the other hears soon.
     func isClear(_ one: Party, _ other: Party) -> Bool {
         [links[index(one, other)], links[index(other, one)]].allSatisfy {
-            $0.cuts == 0 && $0.stalls == 0 && $0.loss == 0 && $0.late == .zero
+            $0.cuts == 0 && $0.stalls == 0 && $0.loss == 0 && $0.late == .zero && $0.slow == .zero
         }
     }
     func isCut(_ from: Party, _ to: Party) -> Bool { links[index(from, to)].cuts > 0 }
@@ -21,6 +21,7 @@ extension World {
         let copies = link.twice > 0 && random.chance(permille: link.twice) ? 2 : 1
         for _ in 0..<copies {
             var delay = Duration.microseconds(random.between(100, 1500))
+            if link.slow > .zero { delay += link.slow }
             if link.late > .zero { delay += random.span(.zero, link.late) }
             later(delay, .arrive(packet, from: from, to: to))
         }

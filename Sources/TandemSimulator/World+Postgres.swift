@@ -114,7 +114,8 @@ extension World {
             if host.held.primary != .none, host.postgres.condition == .open, host.postgres.override == nil {
                 // What waits for the standby is not seen yet; everything before it is.
                 let seen = (host.postgres.waiting.first?.place ?? host.postgres.wal.count + 1) - 1
-                if seen > 0, host.postgres.wal[seen - 1] > 0 { check.read = host.postgres.wal[seen - 1] }
+                // Promotions are no commits: behind one, the commits before it are seen all the same.
+                if let last = host.postgres.wal[..<seen].last(where: { $0 > 0 }) { check.read = last }
             }
             guard host.held.primary != .none || random.chance(10), host.postgres.waiting.count < 20 else { continue }
             let commit = nextCommit

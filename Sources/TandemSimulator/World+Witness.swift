@@ -28,14 +28,23 @@ extension World {
         for host in hosts where host.agentActs { greet(host) }
     }
 
+    /// Until it is started again.
+    func forgetRecord() {
+        witness.isRunning = false
+        witness.record = nil
+        witness.generation = 0
+    }
+
     func witnessHears(_ packet: Packet, from: Party) {
         guard witness.isRunning else { return }
         switch packet {
         case .hello(let session): take(witness.machine.step(.hello(host(from).name, session), at: witness.clock.now(now)))
         case .request(let request, let header):
             let before = witness.machine.record
-            take(witness.machine.step(.request(request, header), at: witness.clock.now(now)))
-            check.supported(request, before: before, at: now)
+            let effects = witness.machine.step(.request(request, header), at: witness.clock.now(now))
+            take(effects)
+            // While it writes, it hears nobody.
+            if !effects.isEmpty { check.supported(request, before: before, at: now) }
         case .heartbeat, .answer: break
         }
     }

@@ -5,10 +5,18 @@ package struct Setup: Hashable, Sendable, Codable {
     package var mode: Policy.ReplicationMode
     package var arbiter: ArbiterKind
     package var timing: Timing
-    package init(mode: Policy.ReplicationMode = .synchronous, arbiter: ArbiterKind = .witness, timing: Timing = .standard) {
+    /// Who gets the role back, and who never shall have it.
+    package var preferred: Party?
+    package var barred: Party?
+    package init(
+        mode: Policy.ReplicationMode = .synchronous, arbiter: ArbiterKind = .witness, timing: Timing = .standard,
+        preferred: Party? = nil, barred: Party? = nil
+    ) {
         self.mode = mode
         self.arbiter = arbiter
         self.timing = timing
+        self.preferred = preferred
+        self.barred = barred
     }
 }
 
@@ -25,10 +33,12 @@ package final class World {
     package internal(set) var transcript: [Line] = []
     package internal(set) var coverage = Coverage()
 
+    var windows = Event.Windows()
     var queue = Queue()
     var random: Random
     var links: [Link]
-    var lanes: [[Int64]] = [[Int64]](repeating: [Int64](repeating: 0, count: Lane.allCases.count), count: 2)
+    var lanes: [[Int64]] = [[Int64]](
+        repeating: [Int64](repeating: 0, count: Lane.allCases.count), count: 2)
     var check = Checker()
     var isWriting = false
     /// Between two writes of clients, on average.
@@ -57,6 +67,8 @@ package final class World {
         var loss = 0
         var twice = 0
         var late = Duration.zero
+        /// Everything takes so much longer.
+        var slow = Duration.zero
         var stalls = 0
         var held: [Packet] = []
     }
@@ -71,7 +83,8 @@ package final class World {
                 cluster: "orders", node: node, peer: peer, mode: setup.mode, arbiter: setup.arbiter, timing: setup.timing,
                 promoteLimit: .init(bytes: 3000, age: .seconds(4)), handoverBytes: 1000,
                 returnLimit: .init(bytes: 1000, age: .seconds(5)), recoveryPatience: .seconds(8),
-                configurationPatience: .seconds(3))
+                configurationPatience: .seconds(3), preferredPrimary: setup.preferred?.node, barredPrimary: setup.barred?.node,
+                failbackNotice: .seconds(2))
         }
         a = SimHost(.a, policy: policy("a", "b"))
         b = SimHost(.b, policy: policy("b", "a"))

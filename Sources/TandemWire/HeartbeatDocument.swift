@@ -68,6 +68,9 @@ public struct AskDocument: Codable, Sendable {
         case .resume(let request):
             kind = "resume"
             id = request
+        case .cancelFailback(let request):
+            kind = "cancel_failback"
+            id = request
         }
     }
 
@@ -78,6 +81,7 @@ public struct AskDocument: Codable, Sendable {
         case ("switchover", _, let id?): return .switchover(request: id)
         case ("pause", _, let id?): return .pause(request: id, maintenance: maintenance ?? false)
         case ("resume", _, let id?): return .resume(request: id)
+        case ("cancel_failback", _, let id?): return .cancelFailback(request: id)
         // A newer version's question: not answered, which is what its asker must reckon with.
         default: return nil
         }

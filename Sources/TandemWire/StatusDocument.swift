@@ -20,6 +20,8 @@ public struct StatusDocument: Codable, Sendable {
     public var lease_ms: Int64?
     /// Where the arbiter lends: the process that ends the instance when the lease runs out.
     public var `guard`: Guard?
+    /// Of a host that comes back by a rewind or a new copy: how far it is.
+    public var rejoin: Rejoin?
     public var paused: Bool
     public var failover_ready: Readiness
     /// What makes the pair less than it could be now, in plain words.
@@ -78,6 +80,21 @@ public struct StatusDocument: Codable, Sendable {
             last_act_ms = lastActMilliseconds
         }
     }
+    public struct Rejoin: Codable, Sendable {
+        /// `rewind` or `copy`.
+        public var by: String
+        public var step: String
+        public var seconds: Int64
+        /// Of the step, where it can be told; the total is PostgreSQL's estimate.
+        public var done_bytes: Int64?
+        public var total_bytes: Int64?
+        public var left_seconds: Int64?
+        public init(by: String, step: String, seconds: Int64) {
+            self.by = by
+            self.step = step
+            self.seconds = seconds
+        }
+    }
     public struct Readiness: Codable, Sendable {
         public var ok: Bool
         public var reasons: [NoteDocument]?
@@ -89,8 +106,8 @@ public struct StatusDocument: Codable, Sendable {
 
     /// - Parameter shell: what the agent itself knows of what is less safe than it could be.
     public init(
-        _ node: Node, at now: Instant, addresses: [AddressRole: [String]], guardian: Guard? = nil, shell: [String] = [],
-        version: String
+        _ node: Node, at now: Instant, addresses: [AddressRole: [String]], guardian: Guard? = nil, rejoin: Rejoin? = nil,
+        shell: [String] = [], version: String
     ) {
         let policy = node.policy
         let postgres = node.postgres
@@ -136,6 +153,7 @@ public struct StatusDocument: Codable, Sendable {
         paused = node.ledger?.paused != nil
         failover_ready = Readiness(node.failoverReadiness(at: now))
         `guard` = guardian
+        self.rejoin = rejoin
         notes = node.remarks(at: now) + shell
         self.version = version
     }

@@ -48,7 +48,8 @@ struct AgentAssembly {
 
         let agent = try Agent(policy: configuration.policy, log: log)
         let addresses = try AddressAdapter(configuration, log: log)
-        let postgres = try PostgresAdapter(configuration, log: log) { agent.post(.postgres($0)) }
+        let historyFile = HistoryFile(stateDirectory: configuration.stateDirectory, log: log)
+        let postgres = try PostgresAdapter(configuration, history: historyFile, log: log) { agent.post(.postgres($0)) }
         let link = LinkAdapter(to: "the other host", log: log)
         let witness = LinkAdapter(to: "the witness", log: log)
         let guardian = try GuardAdapter(configuration, log: log) { agent.post(.guardEnded) }
@@ -69,7 +70,8 @@ struct AgentAssembly {
                 addresses: [
                     .primary: configuration.virtualAddresses.primary.map(\.address.description),
                     .standby: configuration.virtualAddresses.standby.map(\.address.description),
-                ], guardian: guardian.status(view.node), shell: priority.notes(view.node) + guardian.notes(view.node),
+                ], guardian: guardian.status(view.node), rejoin: postgres.rejoinProgress,
+                shell: priority.notes(view.node) + guardian.notes(view.node),
                 version: Version.text)
         }
         let tellAddresses: @Sendable () -> Void = { [log] in
@@ -94,6 +96,7 @@ struct AgentAssembly {
             try witness.open(toWitness: place, identity: identity, desk: desk)
         }
         let gateway = try GatewayAdapter(configuration, log: log) { agent.post(.gateway(isSeen: $0)) }
+        let windows = try WindowClock(configuration) { agent.post(.windows($0)) }
         try control.start()
         try waitForSignals(signals, agent)
 
@@ -102,12 +105,13 @@ struct AgentAssembly {
         agent.run(
             .init(
                 session: session, boot: boot, ledger: found?.ledger, notes: found?.notes ?? Notes(),
-                guardUntil: guardian.heldDeadline),
+                guardUntil: guardian.heldDeadline, windows: WindowClock.now(configuration)),
             .init(
                 postgres: postgres, addresses: addresses, ledger: ledgerFile, link: link, witness: witness, guardian: guardian,
-                tail: tail, journal: journal))
+                tail: tail, journal: journal, history: HistoryKeeper(historyFile)))
         control.stop()
         gateway?.stop()
+        windows?.stop()
         guardian.close()
         witness.close()
         link.close()
@@ -167,6 +171,7 @@ extension Configuration {
             promoteLimit: .init(bytes: UInt64(limits.promote.bytes), age: limits.promote.age),
             handoverBytes: UInt64(limits.handoverBytes), maximumStaleness: limits.maxStaleness,
             returnLimit: .init(bytes: UInt64(limits.returnStandbyAddress.bytes), age: limits.returnStandbyAddress.age),
-            hangPatience: postgresql.hangPatience)
+            hangPatience: postgresql.hangPatience, preferredPrimary: preferredPrimary, barredPrimary: barredPrimary,
+            failbackNotice: failback.notice)
     }
 }

@@ -14,6 +14,7 @@ struct Pgtandem: ParsableCommand {
         version: Version.text,
         subcommands: [
             StatusCommand.self, SwitchoverCommand.self, FailoverCommand.self, PauseCommand.self, ResumeCommand.self,
+            RejoinCommand.self, HistoryCommand.self,
             ReplayCommand.self, InitCommand.self, JoinCommand.self, RunCommand.self, WitnessCommand.self, GuardCommand.self,
             ConfigCommand.self, TLSCommand.self, DemoCommand.self, VersionCommand.self, SimulateCommand.self, LabInitCommand.self,
             LabClientCommand.self, BenchCommand.self, BenchHandCommand.self, WitnessBenchCommand.self,

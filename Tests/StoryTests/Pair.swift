@@ -343,7 +343,7 @@ final class Pair {
             if !cut.contains("\(host.name)>\(peer.name)"), peer.isUp { feed(peer, .heartbeat(heartbeat, header)) }
         case .start(let mode, let id):
             starts.append((host.name.text, mode))
-            if host.postgres == .stopped { host.postgres = .running(isInRecovery: mode != .primary) }
+            if host.postgres == .stopped { host.postgres = .running(isInRecovery: !mode.isPrimary) }
             done(id)
         case .stop(_, let id):
             host.postgres = .stopped
@@ -367,7 +367,7 @@ final class Pair {
         case .confirmPosition(_, let id):
             done(id, streams(from: host, to: peer) && peer.wal == host.wal ? .done : .failed("not confirmed"))
         case .checkpoint(let id): done(id)
-        case .findEndOfWAL(_, let id):
+        case .findEndOfWAL(_, _, let id):
             if host.postgres != .stopped { violations.append("the end of WAL was looked for while PostgreSQL runs") }
             done(id, .position(host.end))
         case .survey(let id):

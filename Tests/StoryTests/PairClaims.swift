@@ -27,10 +27,14 @@ extension Pair {
         switch effect {
         case .start(_, let id), .stop(_, let id), .promote(let id), .configure(_, let id), .confirmSynchronous(_, let id),
             .confirmPosition(_, let id), .checkpoint(let id), .survey(let id), .rejoin(_, let id),
-            .findEndOfWAL(_, let id), .receiveWAL(_, let id),
+            .findEndOfWAL(_, _, let id), .receiveWAL(_, let id),
             .claimAddress(_, _, _, let id), .releaseAddress(_, let id), .armGuard(_, let id), .releaseGuard(let id):
             id
         case .writeLedger, .send, .askWitness, .extendGuard, .recordLineage, .answer, .notice, .exit: nil
         }
     }
+}
+
+extension Effect.StartMode {
+    var isPrimary: Bool { if case .primary = self { true } else { false } }
 }

@@ -14,12 +14,6 @@ import Testing
         #expect(!effects.contains { if case .rejoin = $0 { true } else { false } })
     }
 
-    @Test func otherwiseItWouldBeTouchedWhilePaired() throws {
-        let (effects, ledger) = try after(.copy("WAL is missing"), flaw: .rejoinsWhilePaired)
-        #expect(ledger.bond == .paired)
-        #expect(effects.contains { if case .rejoin = $0 { true } else { false } })
-    }
-
     /// What was found is about the instance as it was stopped then: once it has run, it is looked at anew.
     @Test func aVerdictDoesNotOutliveAStart() throws {
         var (node, look, at) = try stoppedStandby()
@@ -31,9 +25,8 @@ import Testing
         #expect(surveyOrdered(by: node.step(.postgres(look), at: at(4))) != nil)
     }
 
-    private func after(_ survey: Survey, flaw: Flaw? = nil) throws -> (effects: [Effect], ledger: Ledger) {
+    private func after(_ survey: Survey) throws -> (effects: [Effect], ledger: Ledger) {
         var (node, look, at) = try stoppedStandby()
-        node.flaw = flaw
         let ledger = try #require(node.ledger)
         let operation = try #require(surveyOrdered(by: node.step(.postgres(look), at: at(1))))
         let answer = node.step(.completed(operation, .surveyed(survey)), at: at(2))

@@ -63,9 +63,19 @@ struct Mistake: CustomTestStringConvertible, Sendable {
 
     static let later: [Mistake] = [
         .adding(
-            "preferred_primary: none", "preferred_primary", column: 1, says: ["known, but not in this version", "Remove it"]),
-        .adding("failback: { window: always }", "failback", says: ["known, but not in this version"]),
-        .adding("rejoin: { window: always }", "rejoin", says: ["known, but not in this version"]),
+            "archive: { directory: none }", "archive", column: 1, says: ["known, but not in this version", "Remove it"]),
+        .adding("failback: { windo: always }", "failback.windo", says: ["Did you mean `window`?"]),
+        .adding("failback: { window: never }", "failback.window", says: ["`never` is no window", "\"01:00-05:00\""]),
+        .adding("failback: { window: \"25:00-26:00\" }", "failback.window", says: ["is no window"]),
+        .adding("failback: { notice: 0s }", "failback.notice", says: ["out of range", "usual is 30s"]),
+        .adding("rejoin: { window: \"02:00-02:00\" }", "rejoin.window", says: ["is never open"]),
+        .adding("rejoin: { bandwidth: 1kB }", "rejoin.bandwidth", says: ["out of range", "32kB to 1GB a second"]),
+        .adding("rejoin: { bandwidth: fast }", "rejoin.bandwidth", says: ["is not a size"]),
+        .adding(
+            "rejoin: { diverged: { age: 1s } }", "rejoin.diverged.age", says: ["what was lost would be gone", "at least 1h"]),
+        .adding("preferred_primary: c", "preferred_primary", says: ["`c` is none of the nodes", "`a`, `b` or `none`"]),
+        .adding("barred_primary: c", "barred_primary", says: ["`c` is none of the nodes"]),
+        .adding("preferred_primary: a\nbarred_primary: a", "barred_primary", line: 14, says: ["cannot be preferred and barred"]),
         .adding("archive: { keep: 7d }", "archive", says: ["known, but not in this version"]),
         .adding("http: { listen: \"0.0.0.0:8008\" }", "http", says: ["known, but not in this version"]),
         .adding("hooks: { on_alarm: none }", "hooks", says: ["known, but not in this version"]),

@@ -35,6 +35,7 @@ import Testing
         }
         // Two keys of one inner section would be given twice here; the outer values are enough.
         sections["limits"] = nil
+        sections["rejoin"]?.removeAll { $0.hasPrefix("diverged") }
         lines += sections.map { "\($0.key): { \($0.value.joined(separator: ", ")) }" }
         lines.append("nodes: { a: { addresses: [10.77.0.11] }, b: { addresses: [10.77.0.12] } }")
         let again = try Fixture.parse(lines.joined(separator: "\n") + "\n")
@@ -52,7 +53,7 @@ import Testing
 
     /// A digest that changed with the version of the program, or with the machine, would set two equal hosts against each other.
     @Test func theDigestIsTheSameOnEveryMachineAndInEveryRun() throws {
-        #expect(try Fixture.parse(Fixture.minimal).clusterWideDigest() == "3afed1f40ffd98e0d8ec118a781c947e")
+        #expect(try Fixture.parse(Fixture.minimal).clusterWideDigest() == "359da4418c62d5e475b9f6ab93154df8")
     }
 
     @Test(arguments: [

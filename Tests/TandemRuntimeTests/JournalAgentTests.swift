@@ -16,6 +16,7 @@ import Testing
         func confirmSynchronous(_ copy: CopyID) throws -> LSN { LSN(1) }
         func confirmPosition(_ copy: CopyID) throws {}
         func checkpoint() throws {}
+        func requireCopy(_ copy: CopyID) throws {}
         func findEndOfWAL(from start: LSN) throws -> LSN { start }
         func receivedWAL() throws -> ReceivedWAL {
             ReceivedWAL(position: LSN(1), replayed: LSN(1), timeline: 3, isStreaming: false)
@@ -51,7 +52,7 @@ import Testing
                     .init(session: SessionID(22), boot: BootID("boot"), ledger: JournalStory.paired),
                     .init(
                         postgres: world, addresses: world, ledger: world, link: world, witness: world, guardian: world,
-                        tail: tail, journal: journal))
+                        tail: tail, journal: journal, history: HistoryKeeper(HistoryFile(stateDirectory: folder, log: log))))
                 ended.ring()
             }
             #expect(SystemClock.wait(upTo: .seconds(10)) { agent.present.node.state.kind == .standby })

@@ -47,7 +47,8 @@ import Testing
                     guardUntil: moment)),
             .tick, .hello(session: SessionID(3)), .linkLost, .witnessHello(session: SessionID(4)), .guardEnded,
             .gateway(isSeen: true),
-            .gateway(isSeen: false), .ledgerWritten(ledger), .ledgerNotWritten(witnessed, nasty), .stopRequested,
+            .gateway(isSeen: false), .windows(.init(rejoin: false, failback: true)), .ledgerWritten(ledger),
+            .ledgerNotWritten(witnessed, nasty), .stopRequested,
             .witness(WitnessAnswer(number: 1, generation: 2, record: nil), header),
             .witness(WitnessAnswer(number: 1, generation: 2, record: witnessed, promised: .seconds(2), position: LSN(9)), header),
             .addresses(.init(primary: .all, standby: .some)), .configurationsCompared(differing: []),
@@ -85,7 +86,7 @@ import Testing
     /// Whoever adds a case to `Event` adds it to the list above: this one does not compile then.
     private func isListed(_ event: Event) -> Bool {
         switch event {
-        case .started, .tick, .postgres, .hello, .linkLost, .heartbeat, .witnessHello, .witness, .guardEnded, .gateway,
+        case .started, .tick, .postgres, .hello, .linkLost, .heartbeat, .witnessHello, .witness, .guardEnded, .gateway, .windows,
             .ledgerWritten,
             .ledgerNotWritten, .completed, .addresses, .configurationsCompared, .command, .stopRequested:
             true
@@ -94,7 +95,7 @@ import Testing
 
     @Test func everyEventComesBackAsItWas() throws {
         #expect(Self.events.allSatisfy(isListed))
-        #expect(Set(Self.events.map(\.word)).count == 17)
+        #expect(Set(Self.events.map(\.word)).count == 18)
         // Twice, and mixed: the second time most of them are written as what differs from the ones before.
         let all = Self.events + Self.events.reversed() + Self.events
         let read = try carried(all)

@@ -159,11 +159,11 @@ import Testing
     @Test func whatCannotBeReplayedSaysWhyAndWhatToDo() throws {
         try withJournal { path in
             try rewrite(path) {
-                $0[0] = $0[0].replacing("{\"journal\":1,", with: "{\"journal\":2,").replacing("0.1.0", with: "7.0.0")
+                $0[0] = $0[0].replacing("{\"journal\":2,", with: "{\"journal\":3,").replacing("0.1.0", with: "7.0.0")
             }
             let other = refusal(path)
             #expect(
-                other.contains("format 2") && other.contains("pgtandem 7.0.0") && other.contains("reads format 1"), "\(other)")
+                other.contains("format 3") && other.contains("pgtandem 7.0.0") && other.contains("reads format 2"), "\(other)")
         }
         try withJournal { path in
             try rewrite(path) { $0[0] = $0[0].replacing("\"heartbeats\":0,", with: "").replacing("\"0.1.0\"", with: "\"0.0.9\"") }

@@ -28,7 +28,7 @@ import Testing
 
     /// The harness must be known to notice: mistakes that few seeds are enough for. `pgtandem simulate --mistakes` tries them all.
     @Test(arguments: [
-        Flaw.noStep, .soleNeverReconciled, .promotedBeforeLedger, .handoverBeforeEnd, .soleBeforeConsent,
+        Flaw.noStep, .namesEmptiedBeforeSole, .promotedBeforeLedger, .handoverBeforeEnd, .soleBeforeConsent,
     ])
     func aPlantedMistakeIsCaught(_ flaw: Flaw) {
         let caught = Catch.hunt(flaw, from: 1, seeds: 40, limit: 2500)

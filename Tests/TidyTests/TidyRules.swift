@@ -46,8 +46,13 @@ enum TidyRules {
             !$0.path.hasPrefix("Tests/TidyTests/")
         }
         return lines(of: swift) { line in
-            // Behind a dot it is Python's.
-            names.contains { name in line.ranges(of: name).contains { !line[..<$0.lowerBound].hasSuffix(".") } }
+            // Behind a dot it is Python's, behind a letter the end of a longer name.
+            names.contains { name in
+                line.ranges(of: name).contains { place in
+                    guard let before = line[..<place.lowerBound].last else { return true }
+                    return before != "." && before != "_" && !before.isLetter
+                }
+            }
         }
     }
 

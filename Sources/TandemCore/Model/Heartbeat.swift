@@ -50,11 +50,13 @@ public struct Heartbeat: Hashable, Sendable, Codable {
         /// A person asked here for a pause, or for its end.
         case pause(request: UInt64, maintenance: Bool)
         case resume(request: UInt64)
+        /// A person asked here that the announced failback be left.
+        case cancelFailback(request: UInt64)
 
         /// The number of a person's request, if this is one.
         var request: UInt64? {
             switch self {
-            case .switchover(let number), .pause(let number, _), .resume(let number): number
+            case .switchover(let number), .pause(let number, _), .resume(let number), .cancelFailback(let number): number
             case .consent, .prepare: nil
             }
         }

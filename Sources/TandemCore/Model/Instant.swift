@@ -42,10 +42,10 @@ public struct Moment: Hashable, Sendable, Codable {
 
 extension Duration {
     /// The whole duration in nanoseconds; durations of ours are far below the 292 years that fit.
-    var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
-    }
+    var nanoseconds: Int64 { Int64(attoseconds / 1_000_000_000) }
+
+    /// The library's own takes any kind of integer, and a hundred times as long; a node multiplies its heartbeat many times at every step.
+    static func * (span: Duration, count: Int) -> Duration { Duration(attoseconds: span.attoseconds * Int128(count)) }
 
     /// Milliseconds, rounded down: for messages and status documents.
     public var milliseconds: Int64 { nanoseconds / 1_000_000 }

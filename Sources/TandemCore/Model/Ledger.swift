@@ -59,44 +59,112 @@ public struct Pause: Hashable, Sendable, Codable {
 /// Who is primary, in which term, and whether the other node may be promoted: the one thing that both nodes keep on disk
 /// (section 1, "ledger"). It is durable before anything that relies on it happens.
 public struct Ledger: Hashable, Sendable, Codable {
-    public var cluster: String
-    public var term: Term
-    /// A counter within the term, one more with every change of the bond.
-    public var step: UInt64
-    public var primary: NodeName
-    public var bond: Bond
-    public var primaryCopy: CopyID
-    /// The standby's copy; present exactly when `paired`.
-    public var standbyCopy: CopyID?
-    public var arbiter: ArbiterKind
-    /// The lease L of the pair, which a promise outlives (3.1). The arbiter `manual` has none: zero.
-    public var lease: Duration
-    /// Only in the ledger of a handover, `(T′, 0, B, paired)`: the end of the old primary's WAL. The new primary has received
-    /// everything up to here before it is promoted (4.4).
-    public var handoverEnd: LSN?
-    /// A person accepted that commits may be lost (4.3).
-    public var forced: Bool
-    /// No automatic failover while somebody works (4.7); only in a `sole` ledger.
-    public var paused: Pause?
+    /// Shared by all who hold this ledger, and never changed: it stands in every state, message and note, and is passed on far more often
+    /// than made.
+    private var page: Page
+
+    private final class Page: Sendable {
+        let content: Content
+        init(_ content: Content) { self.content = content }
+    }
+
+    private struct Content: Hashable, Sendable, Codable {
+        var cluster: String
+        var term: Term
+        var step: UInt64
+        var primary: NodeName
+        var bond: Bond
+        var primaryCopy: CopyID
+        var standbyCopy: CopyID?
+        var arbiter: ArbiterKind
+        var lease: Duration
+        var handoverEnd: LSN?
+        var forced: Bool
+        var paused: Pause?
+    }
 
     public init(
         cluster: String, term: Term, step: UInt64, primary: NodeName, bond: Bond, primaryCopy: CopyID, standbyCopy: CopyID?,
         arbiter: ArbiterKind, lease: Duration = .zero, handoverEnd: LSN? = nil, forced: Bool = false, paused: Pause? = nil
     ) {
-        self.cluster = cluster
-        self.term = term
-        self.step = step
-        self.primary = primary
-        self.bond = bond
-        self.primaryCopy = primaryCopy
-        self.standbyCopy = standbyCopy
-        self.arbiter = arbiter
-        self.lease = lease
-        self.handoverEnd = handoverEnd
-        self.forced = forced
-        self.paused = paused
+        page = Page(
+            Content(
+                cluster: cluster, term: term, step: step, primary: primary, bond: bond, primaryCopy: primaryCopy,
+                standbyCopy: standbyCopy, arbiter: arbiter, lease: lease, handoverEnd: handoverEnd, forced: forced, paused: paused
+            ))
     }
 
+    private func changed(_ change: (inout Content) -> Void) -> Ledger {
+        var content = page.content
+        change(&content)
+        var next = self
+        next.page = Page(content)
+        return next
+    }
+
+    public var cluster: String {
+        get { page.content.cluster }
+        set { self = changed { $0.cluster = newValue } }
+    }
+    public var term: Term {
+        get { page.content.term }
+        set { self = changed { $0.term = newValue } }
+    }
+    /// A counter within the term, one more with every change of the bond.
+    public var step: UInt64 {
+        get { page.content.step }
+        set { self = changed { $0.step = newValue } }
+    }
+    public var primary: NodeName {
+        get { page.content.primary }
+        set { self = changed { $0.primary = newValue } }
+    }
+    public var bond: Bond {
+        get { page.content.bond }
+        set { self = changed { $0.bond = newValue } }
+    }
+    public var primaryCopy: CopyID {
+        get { page.content.primaryCopy }
+        set { self = changed { $0.primaryCopy = newValue } }
+    }
+    /// The standby's copy; present exactly when `paired`.
+    public var standbyCopy: CopyID? {
+        get { page.content.standbyCopy }
+        set { self = changed { $0.standbyCopy = newValue } }
+    }
+    public var arbiter: ArbiterKind {
+        get { page.content.arbiter }
+        set { self = changed { $0.arbiter = newValue } }
+    }
+    /// The lease L of the pair, which a promise outlives (3.1). The arbiter `manual` has none: zero.
+    public var lease: Duration {
+        get { page.content.lease }
+        set { self = changed { $0.lease = newValue } }
+    }
+    /// Only in the ledger of a handover, `(T′, 0, B, paired)`: the end of the old primary's WAL. The new primary has received
+    /// everything up to here before it is promoted (4.4).
+    public var handoverEnd: LSN? {
+        get { page.content.handoverEnd }
+        set { self = changed { $0.handoverEnd = newValue } }
+    }
+    /// A person accepted that commits may be lost (4.3).
+    public var forced: Bool {
+        get { page.content.forced }
+        set { self = changed { $0.forced = newValue } }
+    }
+    /// No automatic failover while somebody works (4.7); only in a `sole` ledger.
+    public var paused: Pause? {
+        get { page.content.paused }
+        set { self = changed { $0.paused = newValue } }
+    }
+
+    public static func == (a: Ledger, b: Ledger) -> Bool { a.page === b.page || a.page.content == b.page.content }
+    public func hash(into hasher: inout Hasher) { hasher.combine(page.content) }
+    public init(from decoder: any Decoder) throws { page = Page(try Content(from: decoder)) }
+    public func encode(to encoder: any Encoder) throws { try page.content.encode(to: encoder) }
+}
+
+extension Ledger {
     /// Greater `(term, step)`. A node takes only what is newer; older news has no effect, whenever it comes (section 1).
     public func isNewer(than other: Ledger) -> Bool { (term, step) > (other.term, other.step) }
 
@@ -107,13 +175,13 @@ public struct Ledger: Hashable, Sendable, Codable {
 
     /// The next step of this term, in which the other node may not be promoted (4.1).
     public func sole() -> Ledger {
-        var next = self
-        next.step += 1
-        next.bond = .sole
-        next.standbyCopy = nil
-        next.handoverEnd = nil
-        next.paused = nil
-        return next
+        changed {
+            $0.step += 1
+            $0.bond = .sole
+            $0.standbyCopy = nil
+            $0.handoverEnd = nil
+            $0.paused = nil
+        }
     }
 
     /// `sole` with the mark `paused` (4.7). It takes the step above the plain one: the arbiter may write that at the same time, and the
@@ -137,14 +205,14 @@ public struct Ledger: Hashable, Sendable, Codable {
 
     /// The bond with the node that holds `copy` (4.2). One step is left out: see `pausing`.
     public func paired(with copy: CopyID) -> Ledger {
-        var next = self
-        next.step += 2
-        next.bond = .paired
-        next.standbyCopy = copy
-        next.handoverEnd = nil
-        next.forced = false
-        next.paused = nil
-        return next
+        changed {
+            $0.step += 2
+            $0.bond = .paired
+            $0.standbyCopy = copy
+            $0.handoverEnd = nil
+            $0.forced = false
+            $0.paused = nil
+        }
     }
 }
 

@@ -24,6 +24,13 @@ public struct Policy: Hashable, Sendable, Codable {
     /// How long PostgreSQL may answer nothing before it counts as hung (section 8).
     public var hangPatience: Duration
 
+    /// This node gets the role back by itself once it has caught up; nil: whoever has it keeps it.
+    public var preferredPrimary: NodeName?
+    /// This node is never made primary by itself or by plan, and gives the role away as soon as it can.
+    public var barredPrimary: NodeName?
+    /// How long beforehand a failback is announced, so that a person can say no.
+    public var failbackNotice: Duration
+
     public enum ReplicationMode: String, Hashable, Sendable, Codable { case synchronous, asynchronous }
 
     public struct LagLimit: Hashable, Sendable, Codable {
@@ -40,7 +47,8 @@ public struct Policy: Hashable, Sendable, Codable {
         timing: Timing = .standard, promoteLimit: LagLimit = LagLimit(bytes: 16 << 20, age: .seconds(60)),
         handoverBytes: UInt64 = 16 << 20, maximumStaleness: Duration = .seconds(30),
         returnLimit: LagLimit = LagLimit(bytes: 4 << 20, age: .seconds(5)), recoveryPatience: Duration = .seconds(60),
-        configurationPatience: Duration = .seconds(600), hangPatience: Duration = .seconds(10)
+        configurationPatience: Duration = .seconds(600), hangPatience: Duration = .seconds(10),
+        preferredPrimary: NodeName? = nil, barredPrimary: NodeName? = nil, failbackNotice: Duration = .seconds(30)
     ) {
         self.cluster = cluster
         self.node = node
@@ -55,6 +63,9 @@ public struct Policy: Hashable, Sendable, Codable {
         self.recoveryPatience = recoveryPatience
         self.configurationPatience = configurationPatience
         self.hangPatience = hangPatience
+        self.preferredPrimary = preferredPrimary
+        self.barredPrimary = barredPrimary
+        self.failbackNotice = failbackNotice
     }
 
     public var heartbeat: Duration { timing.heartbeat }
@@ -79,6 +90,8 @@ public struct Policy: Hashable, Sendable, Codable {
     public var retry: Duration { .seconds(1) }
     /// How long a standby may run beside a primary that serves without getting on, before it is looked at why: longer than a reconnection.
     public var rejoinPatience: Duration { .seconds(3) }
+    /// A role that comes back within this after it was given back was not well there: the next failback waits twice as long.
+    public var failbackMemory: Duration { .seconds(3600) }
     /// How long a handover may take while the lease is kept for it.
     public var handoverPatience: Duration { .seconds(10) }
     /// How long a standby that does not see its gateway waits before it claims all the same (4.3).

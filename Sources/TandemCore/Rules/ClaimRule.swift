@@ -5,9 +5,21 @@ extension Node {
         return promotedLedger(from: ledger, copy: copy)
     }
 
+    /// 4.6: in asynchronous mode the witness may have heard the primary when this node did not. One that has started since keeps no position,
+    /// and unknown is never zero.
+    private func claimEligibility(at now: Instant) -> [Refusal] {
+        var refusals = eligibility(at: now)
+        if policy.mode == .asynchronous, arbiter.last?.record != nil, arbiter.last?.position == nil,
+            !refusals.contains(.lagUnknown)
+        {
+            refusals.append(.lagUnknown)
+        }
+        return refusals
+    }
+
     /// 4.3, witness: may this standby ask the arbiter for the role now?
     public func mayClaim(at now: Instant) -> Verdict {
-        var refusals = eligibility(at: now)
+        var refusals = claimEligibility(at: now)
         if writing != nil { refusals.append(.busy("a newer ledger is on its way to the disk")) }
         if !promiseIsOver { refusals.append(.promised(promiseLeft(at: now))) }
         if let gateway = gatewayRefusal(at: now) { refusals.append(gateway) }
@@ -41,7 +53,7 @@ extension Node {
     mutating func takeGrantUp(at now: Instant) {
         guard let grant, writing == nil, ledger == newest else { return }
         if flaw != .grantUsedLate, !promiseIsOver { return }
-        let refusals = eligibility(at: now)
+        let refusals = claimEligibility(at: now)
         guard refusals.isEmpty else {
             if let first = refusals.first { refuseOnce(first) }
             return

@@ -55,12 +55,18 @@ extension Node {
         case .silent(let span) where span > policy.hangPatience:
             notice(.warning, "PostgreSQL has answered nothing for \(span.text): it is ended and started again")
             endInstance()
+        case .running(isInRecovery: true) where mustStopToRejoin(at: now), .starting where mustStopToRejoin(at: now):
+            notice(.info, "this instance is stopped, to come back as a person asked")
+            endInstance()
         case .running(isInRecovery: true) where isStuck(at: now):
             notice(.warning, "the primary serves, and no WAL comes from it: this instance is stopped to find out why")
             rejoin.failures += 1
             rejoin.idle = nil
             endInstance()
-        case .running(isInRecovery: true), .starting, .silent, .unusable:
+        case .unusable:
+            // There is nothing to start; whether a new copy may take its place is found out as for a stopped instance.
+            if case .standby = state { _ = mayFollowPlainly(isOurs: false, at: now) }
+        case .running(isInRecovery: true), .starting, .silent:
             return
         }
     }

@@ -5,6 +5,7 @@ extension Node {
         var refusals: [Refusal] = []
         if ledger.primary != policy.peer || ledger.bond != .paired { refusals.append(.notPaired(ledger)) }
         refusals += instanceReadiness(at: now)
+        if policy.barredPrimary == policy.node, !failback.isBarLifted { refusals.append(.barred) }
         if flaw != .otherCopyAdopts, let copy = postgres?.copy,
             copy.node != policy.node || (ledger.bond == .paired && copy.copy != ledger.standbyCopy)
         {
@@ -54,7 +55,8 @@ extension Node {
     /// May this standby be promoted on a person's word that the other host is off (4.3)? And is it against what is known, so that the
     /// ledger carries the mark `forced`?
     func mayPromoteByWord(_ acceptDataLoss: Bool, at now: Instant) -> (verdict: Verdict, isForced: Bool) {
-        var doubts = eligibility(at: now)
+        // A person's word for this very node is above what the configuration says in general.
+        var doubts = eligibility(at: now).filter { $0 != .barred }
         if notes.peerHeardIn != boot, flaw != .wordFromBeforeBoot { doubts.append(.notToldPairedSinceBoot) }
         // What a person cannot answer for: that the other one is silent, and that the instance here can be promoted at all.
         var refusals = doubts.filter(\.isBeyondWords)

@@ -10,7 +10,11 @@ public enum Survey: Hashable, Sendable, Codable {
     case refuse(String)
 }
 
-public enum RejoinWay: String, Hashable, Sendable, Codable { case rewind, copy }
+public enum RejoinWay: String, Hashable, Sendable, Codable {
+    case rewind, copy
+
+    var text: String { self == .rewind ? "a rewind" : "a new copy" }
+}
 
 /// Brings an instance back that cannot simply follow. One operation at a time, with a longer pause after each failure.
 struct RejoinKeeper: Hashable, Sendable, Codable {
@@ -26,8 +30,17 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
     var failure: String?
     /// What only a person can put right.
     var refusal: String?
+    /// A person asked for it: neither the window nor a pause after a failure holds it up.
+    var asked: Asked?
     /// Since when the instance recovers without a stream and without getting on, although the other one serves; and where it was.
     var idle: Idle?
+
+    enum Asked: Hashable, Sendable, Codable {
+        /// However it works best.
+        case anyWay
+        /// By a new copy, whatever the directory is like.
+        case fresh
+    }
 
     struct Idle: Hashable, Sendable, Codable {
         var since: Instant
@@ -54,10 +67,13 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
                 notBefore = now + retry
                 return true
             }
+            // What is there can still be looked at for what it is.
+            asked = nil
             failures += 1
             // A copy that fails again and again must not eat the primary's network (hazards.md H117).
             notBefore = now + retry * (1 << min(failures, 8))
         case .done, .position, .promoted:
+            asked = nil
             failures = 0
             failure = nil
             notBefore = nil
@@ -68,7 +84,7 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
 
 extension Node {
     /// The other node leads, by a ledger that both have, and its instance is open: there is something to follow.
-    private func peerServes(at now: Instant) -> Bool {
+    func peerServes(at now: Instant) -> Bool {
         guard peer.isHeard(within: policy.silence, at: now), let report = peer.report, report.postgres.isOpen, let ledger,
             ledger.primary == policy.peer, peer.agrees(with: ledger)
         else { return false }
@@ -87,13 +103,14 @@ extension Node {
             return isOurs
         }
         // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
-        if notes.follows != nil, instance.failure == nil, isOurs { return true }
+        if notes.follows != nil, instance.failure == nil, isOurs, rejoin.asked != .fresh { return true }
         guard peerServes(at: now) else {
             // Whoever is about to lead opens within moments. After that, a host that is alone serves what it has.
             let isComing = peer.isHeard(within: policy.silence, at: now) && now - standby.since < policy.rejoinPatience
             rejoin.survey = nil
             return isOurs && !isComing
         }
+        if rejoin.asked == .fresh { return begin(.copy, ledger, nil, at: now) }
         switch rejoin.survey {
         case nil:
             guard now >= rejoin.notBefore ?? now else { return false }
@@ -109,6 +126,7 @@ extension Node {
         case .plain:
             // Only for this start: a later one may find other things.
             rejoin.survey = nil
+            rejoin.asked = nil
             return isOurs
         case .rewind(let fork, let lost):
             return begin(.rewind, ledger, "its WAL has left the primary's at \(fork), with \(lost) bytes of its own", at: now)
@@ -117,6 +135,7 @@ extension Node {
         case .refuse(let why):
             refuseOnce(.cannotRejoin(why))
             rejoin.refusal = why
+            rejoin.asked = nil
             rejoin.survey = nil
             rejoin.notBefore = now + policy.rejoinPatience * 2
             return false
@@ -124,18 +143,21 @@ extension Node {
     }
 
     /// Section 6: a node whose ledger is `paired` consents to `sole` before its directory is rewound or copied anew.
-    private mutating func begin(_ way: RejoinWay, _ ledger: Ledger, _ why: String, at now: Instant) -> Bool {
-        guard now >= rejoin.notBefore ?? now else { return false }
-        guard ledger.bond == .sole || flaw == .rejoinsWhilePaired else {
+    private mutating func begin(_ way: RejoinWay, _ ledger: Ledger, _ why: String?, at now: Instant) -> Bool {
+        guard now >= rejoin.notBefore ?? now, !waitsForWindow else { return false }
+        guard ledger.bond == .sole else {
             if writing == nil { write(ledger.sole()) }
             return false
         }
         guard writing == nil else { return false }
-        notice(
-            .warning,
-            way == .rewind
-                ? "this instance cannot follow as it is: \(why). It is rewound; that branch of its WAL is kept"
-                : "this instance cannot follow as it is: \(why). A new copy is made beside it")
+        switch (way, why) {
+        case (.rewind, let why):
+            notice(.warning, "this instance cannot follow as it is: \(why ?? ""). It is rewound; that branch of its WAL is kept")
+        case (.copy, let why?):
+            notice(.warning, "this instance cannot follow as it is: \(why). A new copy is made beside it")
+        case (.copy, nil):
+            notice(.info, "a new copy of \(policy.peer)'s data is made beside this one, as a person asked")
+        }
         let operation = nextOperation()
         rejoin.operation = operation
         rejoin.way = way
@@ -147,7 +169,10 @@ extension Node {
     /// A standby that recovers and cannot stream from a primary that serves has diverged, or lacks WAL: it is stopped, and looked at.
     mutating func noteStream(_ postgres: LocalPostgres, at now: Instant) {
         // A verdict is about the instance as it is stopped now.
-        if postgres.condition != .stopped { rejoin.survey = nil }
+        switch postgres.condition {
+        case .stopped, .unusable: break
+        case .running, .starting, .orphaned, .silent: rejoin.survey = nil
+        }
         guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, peerServes(at: now),
             ledger?.paused == nil
         else {
@@ -170,14 +195,5 @@ extension Node {
     func isStuck(at now: Instant) -> Bool {
         guard let idle = rejoin.idle else { return false }
         return now - idle.since > policy.rejoinPatience * (1 << min(rejoin.failures, 6))
-    }
-
-    /// What a person should know of it.
-    var rejoinRemark: String? {
-        switch rejoin.way {
-        case .rewind: "coming back: this instance is rewound to where the primary's WAL began to differ"
-        case .copy: "coming back: a new copy of the primary is made"
-        case nil: rejoin.refusal.map { Refusal.cannotRejoin($0).text } ?? rejoin.failure.map { "not back yet: \($0)" }
-        }
     }
 }

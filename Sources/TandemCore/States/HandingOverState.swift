@@ -5,7 +5,7 @@ extension Node {
         let id = nextOperation().number
         var handing = HandingOver(id: id, since: now, reason: reason, phase: .preparing(checkpoint: nil), replayed: nil, end: nil)
         switch reason {
-        case .planned, .plannedThere, .leaving, .gatewayLost:
+        case .planned, .plannedThere, .preference, .leaving, .gatewayLost:
             if postgres?.isOpen == true {
                 // What the checkpoint writes now, the shutdown need not write while clients wait.
                 let checkpoint = nextOperation()
@@ -30,6 +30,7 @@ extension Node {
         switch reason {
         case .planned: .planned
         case .plannedThere: .askedThere
+        case .preference: .preference
         case .crash: .crash
         case .hang: .hang
         case .gatewayLost: .gatewayLost
@@ -82,12 +83,12 @@ extension Node {
                 next.phase = .writing(given)
                 state = .handingOver(next)
                 write(given)
-            } else if operation == nil {
+            } else if operation == nil, let copy = ledger?.primaryCopy {
                 let search = nextOperation()
                 next.phase = .measuring(search)
                 state = .handingOver(next)
                 // A newer heartbeat may name a later boundary: less to read while clients wait.
-                order(.findEndOfWAL(from: max(replayed, peer.report?.postgres.replayed ?? replayed), search))
+                order(.findEndOfWAL(from: max(replayed, peer.report?.postgres.replayed ?? replayed), of: copy, search))
             }
         case .writing:
             break
@@ -182,7 +183,7 @@ extension Node {
         switch handing.reason {
         case .planned(let id?): order(.answer(id, .refused(refusals.map(\.note))))
         case .plannedThere(let request): answerThere = .requestRefused(request: request, refusals.map(\.note))
-        case .planned(nil), .crash, .hang, .gatewayLost, .leaving, .returned: break
+        case .planned(nil), .preference, .crash, .hang, .gatewayLost, .leaving, .returned: break
         }
     }
 }

@@ -139,7 +139,7 @@ extension Node {
             case (.pause, true): finishRequest(.done(pausedText))
             case (.resume, false):
                 finishRequest(.done("resumed without the standby: \(alone), and the pair is whole when it is back"))
-            case (.pause, false), (.resume, true), (.switchover, _): break
+            case (.pause, false), (.resume, true), (.switchover, _), (.cancelFailback, _): break
             }
         }
     }

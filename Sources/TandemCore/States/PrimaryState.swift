@@ -14,6 +14,7 @@ extension Node {
                     ordered: .init(holder: holder, number: heartbeats + 1))),
             because: cause)
         freshness.forget()
+        failback.begin(at: now, memory: policy.failbackMemory)
         notes.follows = nil
         notes.primaryIn = boot
         notice(.info, "this node is primary", [.init("bond", ledger?.bond.rawValue ?? "")])
@@ -21,7 +22,8 @@ extension Node {
         case .switchover where request?.ask == nil:
             finishRequest(.refused([Refusal.busy("\(policy.peer) could not take over: \(policy.node) is primary again").note]))
         case .switchover: finishRequest(.done("\(policy.node) is primary"))
-        case .pause, .resume: finishRequest(.refused([Refusal.busy("the role has changed meanwhile: ask again").note]))
+        case .pause, .resume, .cancelFailback:
+            finishRequest(.refused([Refusal.busy("the role has changed meanwhile: ask again").note]))
         case .failover: finishRequest(.done("\(policy.node) is primary, alone"))
         case nil: break
         }
@@ -75,6 +77,7 @@ extension Node {
             notice(.warning, "the gateway does not answer this host, and answers the other one: the standby takes over")
             return beginHandover(.gatewayLost, at: now)
         }
+        if failbackIsDue(at: now) { return giveRoleBack(at: now) }
         keepBond(next, at: now)
     }
 
@@ -99,6 +102,7 @@ extension Node {
             if isHung { order(.stop(.immediate, nextOperation())) }
             return enter(.promoting(Promoting(since: now, reason: .start, rung: .starting)), because: .recoveryToConfirm)
         }
+        guard let copy = ledger?.primaryCopy else { return }
         var next = primary
         order(.stop(.immediate, nextOperation()))
         let operation = nextOperation()
@@ -106,7 +110,7 @@ extension Node {
         next.pairing = .idle
         state = .primary(next)
         opening = operation
-        order(.start(.primary, operation))
+        order(.start(.primary(of: copy), operation))
     }
 
     private mutating func leave(at now: Instant) {

@@ -95,6 +95,14 @@ extension Node {
     /// The ledger that gives the right is durable here.
     private func ledgerIsOwn(_ promoting: Promoting) -> Bool { ledger?.primary == policy.node }
 
+    /// Up to where WAL was fetched, on the rung `receiving`.
+    private func received(_ promoting: Promoting) -> LSN? {
+        if case .handover(let handover) = promoting.reason, newest.map({ handover.isNewer(than: $0) }) ?? true {
+            return handover.handoverEnd
+        }
+        return ledger?.handoverEnd
+    }
+
     private mutating func receive(upTo end: LSN) -> Promoting.Rung {
         let operation = nextOperation()
         order(.receiveWAL(upTo: end, operation))
@@ -117,6 +125,11 @@ extension Node {
             state = .promoting(next)
             if next.failures >= 3, case .handover(let handover) = promoting.reason { handBack(handover, at: now) }
         case (.receiving(operation), _):
+            // It says so itself; until the next look, the last one would have it fetched again and again.
+            if let end = received(promoting) {
+                let seen = postgres?.received ?? end
+                postgres?.received = max(seen, end)
+            }
             if case .handover(let handover) = promoting.reason, handover.isNewer(than: newest ?? handover) || newest == nil {
                 next.rung = .arming(flaw == .claimAfterHandover ? handover.sole() : handover)
                 state = .promoting(next)

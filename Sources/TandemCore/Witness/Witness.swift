@@ -11,7 +11,7 @@ public struct Witness: Sendable, Codable {
     public internal(set) var record: Ledger?
     /// Not to support another primary before this; kept in memory, so a start counts as one (3.1).
     var promise: Moment?
-    var position: LSN?
+    package internal(set) var position: LSN?
     var desks: [NodeName: Desk] = [:]
     var writing: Pending?
     /// What each node says must stand in the place of a lost record.
@@ -81,7 +81,8 @@ public struct Witness: Sendable, Codable {
         var sessions = Sessions()
         var last: UInt64 = 0
 
-        mutating func begin(_ new: SessionID) { sessions.begin(new) }
+        /// A run that was taken for over, and greets again, lives: what decides here are ledgers, which only grow.
+        mutating func begin(_ new: SessionID) { sessions.begin(new, revives: true) }
 
         /// Of the present session, and not overtaken.
         mutating func accepts(_ number: UInt64, from sender: SessionID) -> Bool {

@@ -14,6 +14,7 @@ extension Rejoin {
         let begun = SystemClock.now()
         try endLeftovers()
         try requireStopped(attempted)
+        try requireOwnPlace(attempted)
         let place = try NewDirectory(settings, attempted)
         let known = try settledSystem()
         if let link = DirectoryCheck.linkTarget(place.target + "/pg_wal") {
@@ -61,6 +62,20 @@ extension Rejoin {
         return Outcome(
             copy: copy, movedAside: report.movedAside ?? pending.aside.flatMap { OwnedFiles.exists($0) ? $0 : nil }, saved: nil,
             notes: report.notes + notes, duration: .nanoseconds(SystemClock.now() - begun))
+    }
+
+    /// Nothing is copied into a mount point whose disk is missing, or over what is not an instance.
+    private func requireOwnPlace(_ attempted: String) throws(PostgresError) {
+        let remembered = try DirectoryIdentity.read(stateDirectory: settings.stateDirectory)
+        let reason: RefusalReason
+        switch try DirectoryCheck.look(at: settings.dataDirectory, remembered: remembered) {
+        case .unmounted(let place): reason = .notMounted(place)
+        case .foreign(let names): reason = .foreignDirectory(names)
+        case .missing, .empty, .instance: return
+        }
+        throw PostgresError(
+            attempted: attempted, happened: reason.text, meaning: "Nothing was changed.",
+            advice: "Then run `pgtandem rejoin` again.")
     }
 
     /// A copy whose mark stands is whole; only the notes about it were not removed before the process ended. Left, they would make a later

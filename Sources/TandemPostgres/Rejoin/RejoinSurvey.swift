@@ -97,7 +97,7 @@ extension Rejoin {
             return .rewindRefused(intent.words)
         }
         if try SetupIntent.read(settings, .copy) != nil { return .unfinishedCopy }
-        guard facts.systemIdentifier != nil else { return .noControlFile("there is no global/pg_control") }
+        guard facts.systemIdentifier != nil else { return .noControlFile("global/pg_control is missing or damaged") }
         do throws(PostgresError) {
             guard let mark = try CopyMarkFile.read(settings.dataDirectory) else { return .noMark }
             guard mark.node == node else { return .markOfOtherNode(mark.node) }

@@ -4,7 +4,7 @@ import TandemCore
 import TandemSystem
 
 /// What was saved of an abandoned branch before it was taken back, in `STATE/diverged/<term>/`: its segments from the fork on, and
-/// `report.txt`. Nothing removes it but a person.
+/// `report.txt`. Kept as long, and as much of it, as `rejoin.diverged` says.
 public struct SavedBranch: Hashable, Sendable {
     public var folder: String
     public var fork: LSN

@@ -17,14 +17,13 @@ public struct DirectoryFacts: Hashable, Sendable {
 
     public var isRunning: Bool { !processes.isEmpty }
 
-    /// The first eight bytes of the control file, in this machine's order.
+    /// nil: there is no control file, or a damaged one.
     static func systemIdentifier(of directory: String) throws(PostgresError) -> UInt64? {
         let path = directory + "/global/pg_control"
         let bytes = try SetupTool.perform("read \(path)") { () throws(SystemError) in
             try DurableFile.read(path, limit: 1 << 16)
         }
-        guard let bytes, bytes.count >= 8 else { return nil }
-        return bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+        return bytes.flatMap { ControlFile.systemIdentifier($0) }
     }
 }
 

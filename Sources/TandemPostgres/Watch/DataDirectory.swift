@@ -59,10 +59,18 @@ enum DataDirectory {
         return Int(String(decoding: bytes, as: UTF8.self).trimmed())
     }
 
-    /// The first field of the control file (PostgreSQL's pg_control.h), without starting a program for it.
-    static func systemIdentifier(_ directory: String) throws(SystemError) -> UInt64? {
-        guard let bytes = try DurableFile.read(directory + "/global/pg_control", limit: 65536), bytes.count > 8
-        else { return nil }
-        return bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+    /// Of the control file; where there is none, or a damaged one, what the state directory remembers: whose directory this is stays known.
+    static func systemIdentifier(_ settings: InstanceSettings) throws(SystemError) -> UInt64? {
+        let bytes = try DurableFile.read(settings.dataDirectory + "/global/pg_control", limit: 65536)
+        return bytes.flatMap { ControlFile.systemIdentifier($0) } ?? remembered(settings)
+    }
+
+    static func remembered(_ settings: InstanceSettings) -> UInt64? {
+        // It only serves to be recognised: not being able to read it is told where it matters, by the rejoin.
+        do throws(PostgresError) {
+            return try DirectoryIdentity.read(stateDirectory: settings.stateDirectory)?.systemIdentifier
+        } catch {
+            return nil
+        }
     }
 }

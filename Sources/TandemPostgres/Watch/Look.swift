@@ -24,11 +24,18 @@ extension Watch {
     // MARK: without a server
 
     private func discover() {
-        if let problem = DataDirectory.problem(settings) { return found(.unusable(problem)) }
+        if let problem = DataDirectory.problem(settings) {
+            let remembered = DataDirectory.remembered(settings)
+            state.withLock { state in
+                state.facts.systemIdentifier = remembered
+                state.facts.copy = nil
+            }
+            return found(.unusable(problem))
+        }
         // Before anything of it is told: a directory whose mark was not read yet would look like a foreign one.
         let damage = readMark()
         do throws(SystemError) {
-            let identifier = try DataDirectory.systemIdentifier(settings.dataDirectory)
+            let identifier = try DataDirectory.systemIdentifier(settings)
             let version = try DataDirectory.majorVersion(settings.dataDirectory)
             state.withLock { state in
                 state.facts.systemIdentifier = identifier

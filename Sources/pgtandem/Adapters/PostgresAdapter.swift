@@ -6,6 +6,7 @@ import TandemCore
 import TandemPostgres
 import TandemRuntime
 import TandemSystem
+import TandemWire
 
 /// This host's PostgreSQL: orders to the instance, and what the watch sees of it.
 final class PostgresAdapter: PostgresPort {
@@ -21,12 +22,15 @@ final class PostgresAdapter: PostgresPort {
     private let checks = Lane(name: "settings-check")
     private let sizes = SegmentSize()
 
-    init(_ configuration: Configuration, log: Logger, onObservation: @escaping @Sendable (LocalPostgres) -> Void) throws {
+    init(
+        _ configuration: Configuration, history: HistoryFile, log: Logger,
+        onObservation: @escaping @Sendable (LocalPostgres) -> Void
+    ) throws {
         self.configuration = configuration
         self.log = log
         kept = try KeptSettings.read(stateDirectory: configuration.stateDirectory)
         instance = Instance(configuration.instance)
-        comingBack = RejoinAdapter(configuration, instance, kept: kept, log: log)
+        comingBack = RejoinAdapter(configuration, instance, kept: kept, history: history, log: log)
         peerAddresses = configuration.peer.addresses.map(\.description)
         let box = seen
         let instance = self.instance
@@ -54,6 +58,9 @@ final class PostgresAdapter: PostgresPort {
         }
     }
 
+    /// How far a rewind or a new copy is; nil: none is under way.
+    var rejoinProgress: StatusDocument.Rejoin? { comingBack.progress }
+
     /// nil: there was no data directory at any look so far.
     var systemIdentifier: UInt64? { seen.systemIdentifier }
 
@@ -68,7 +75,7 @@ final class PostgresAdapter: PostgresPort {
     func look() -> LocalPostgres { watch.lookNow() }
 
     func start(_ mode: Effect.StartMode) throws {
-        let isPrimary = mode == .primary
+        let isPrimary: Bool = if case .primary = mode { true } else { false }
         if case .follower(let fork) = mode { try prepareToFollow(fork) }
         let result = try instance.start(isPrimary ? .primary : .standby, deadline: .seconds(30))
         // Settings may have been written while it read its own, before it could be found and signalled.
@@ -184,6 +191,15 @@ final class PostgresAdapter: PostgresPort {
     }
 
     func checkpoint() throws { try instance.checkpoint(deadline: .seconds(600)) }
+
+    func requireCopy(_ copy: CopyID) throws {
+        let found = try CopyMarkFile.read(instance.settings.dataDirectory)
+        guard found?.copy == copy, found?.node == configuration.node else {
+            throw CommandFailure.failed(
+                "\(instance.settings.dataDirectory) is not the directory that this node was primary with: somebody has put another one in its"
+                    + " place. Nothing was started; put the right one back")
+        }
+    }
 
     func findEndOfWAL(from start: LSN) throws -> LSN {
         let timeline = try lastTimeline()

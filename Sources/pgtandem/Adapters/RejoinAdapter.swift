@@ -3,7 +3,9 @@ import Synchronization
 import TandemConfiguration
 import TandemCore
 import TandemPostgres
+import TandemRuntime
 import TandemSystem
+import TandemWire
 
 /// Coming back as the other node's standby (section 6): what the core decided, with this host's configuration.
 final class RejoinAdapter: Sendable {
@@ -11,14 +13,44 @@ final class RejoinAdapter: Sendable {
     private let instance: Instance
     private let kept: KeptSettings
     private let log: Logger
-    /// What the last look found: a rewind goes by it.
-    private let last = Mutex<Rejoin.Survey?>(nil)
+    private let history: HistoryFile
+    /// What is under way, for who asks.
+    private let present = Mutex<Present?>(nil)
 
-    init(_ configuration: Configuration, _ instance: Instance, kept: KeptSettings, log: Logger) {
+    private struct Present {
+        var way: RejoinWay
+        var began: Int64
+        var step: Rejoin.Step
+        var stepBegan: Int64
+        var done: Int64 = 0
+        var total: Int64 = 0
+    }
+
+    init(_ configuration: Configuration, _ instance: Instance, kept: KeptSettings, history: HistoryFile, log: Logger) {
         self.configuration = configuration
         self.instance = instance
         self.kept = kept
+        self.history = history
         self.log = log
+    }
+
+    /// nil: nothing is under way.
+    var progress: StatusDocument.Rejoin? {
+        present.withLock { present in
+            guard let present else { return nil }
+            let now = SystemClock.now()
+            var document = StatusDocument.Rejoin(
+                by: present.way.rawValue, step: present.step.rawValue, seconds: (now - present.began) / 1_000_000_000)
+            guard present.total > 0 else { return document }
+            document.done_bytes = present.done
+            document.total_bytes = present.total
+            let span = now - present.stepBegan
+            // The first second says nothing about the pace.
+            if present.done > 0, span > 1_000_000_000 {
+                document.left_seconds = Int64(Double(span) / Double(present.done) * Double(present.total - present.done) / 1e9)
+            }
+            return document
+        }
     }
 
     private var settings: InstanceSettings { configuration.instance }
@@ -28,14 +60,16 @@ final class RejoinAdapter: Sendable {
             host: configuration.peer.addresses[0].description, port: configuration.postgresql.port,
             user: configuration.replication.user,
             database: configuration.postgresql.database, passFile: settings.passFile)
-        return Rejoin(instance: instance, node: configuration.node, source: source)
+        // In kB, as pg_basebackup takes it.
+        let rate = configuration.rejoin.bandwidth.map { Int($0 >> 10) }
+        return Rejoin(
+            instance: instance, node: configuration.node, source: source, options: .init(maxRateKilobytesPerSecond: rate))
     }
 
     func endLeftovers() throws { try rejoin.endLeftovers() }
 
     func survey() throws -> Survey {
         let found = try rejoin.survey()
-        last.withLock { $0 = found }
         switch found.verdict {
         case .plain: return .plain
         case .rewind(let fork, _, let lost): return .rewind(fork: fork, lost: lost)
@@ -54,12 +88,18 @@ final class RejoinAdapter: Sendable {
 
     func perform(_ way: RejoinWay) throws {
         let term = try abandonedTerm()
+        let (wall, began) = (WallTime.text(.now), SystemClock.now())
+        present.withLock { $0 = Present(way: way, began: began, step: .preparingSource, stepBegan: began) }
+        defer { present.withLock { $0 = nil } }
         let outcome: Rejoin.Outcome
         switch way {
         case .rewind:
-            guard let survey = last.withLock({ $0 }), case .rewind = survey.verdict else {
+            // What was found then may be hours old: the window was closed, or an attempt failed.
+            let survey = try rejoin.survey()
+            guard case .rewind = survey.verdict else {
                 throw CommandFailure.failed(
-                    "this instance is to be rewound, and was not compared with the primary by this agent; it is compared again")
+                    "this instance was to be rewound, and compared with the primary once more it is not so any more; it is looked at again"
+                )
             }
             outcome = try rejoin.rewind(survey, abandoned: term, work: work)
         case .copy:
@@ -76,6 +116,44 @@ final class RejoinAdapter: Sendable {
         }
         if let aside = outcome.movedAside { facts["old directory"] = "\(aside)" }
         log.info("the directory is like the primary's again", metadata: facts)
+        history.add(entry(outcome, way, term, wall))
+        prune()
+    }
+
+    private func entry(_ outcome: Rejoin.Outcome, _ way: RejoinWay, _ term: Term, _ wall: String) -> HistoryEntry {
+        var entry = HistoryEntry(
+            at: wall, node: configuration.node.text, kind: .rejoin, from: "none", to: "standby", cause: way.rawValue,
+            why: way == .rewind
+                ? "this host's WAL had left the primary's: it was rewound with pg_rewind"
+                : "a new copy of the primary's data was made beside the old directory, verified, and put in its place",
+            evidence: outcome.notes, took_ms: outcome.duration.milliseconds)
+        if let saved = outcome.saved {
+            entry.wal = .init(fork: saved.fork.description)
+            let commits = saved.commits.map { "\($0) commit\($0 == 1 ? "" : "s")" } ?? "commits that pg_waldump could not count"
+            // In synchronous mode a commit on that branch was acknowledged to nobody, as no standby had confirmed it.
+            let isSafe = configuration.replication.mode == .synchronous
+            entry.lost = .init(
+                isSafe ? .no : saved.commits == 0 ? .no : .possible,
+                "the branch of term \(term) that was given up had \(commits) in \(saved.lostBytes) bytes of WAL"
+                    + (isSafe ? "; none of them was acknowledged to a client while the pair was `paired`" : ""),
+                bytes: saved.lostBytes, commits: saved.commits, keptIn: saved.folder)
+        } else if let aside = outcome.movedAside {
+            entry.lost = .init(.unknown, "the old directory was kept whole: look there for what it held", keptIn: aside)
+        }
+        return entry
+    }
+
+    /// What was saved of lost branches does not fill the disk of the state directory.
+    private func prune() {
+        do throws(PostgresError) {
+            for gone in try SavedBranch.prune(
+                instance.settings, keeping: configuration.rejoin.divergedBytes, for: configuration.rejoin.divergedAge)
+            {
+                log.warning("the saved WAL of a lost branch was removed, by `rejoin.diverged`", metadata: ["folder": "\(gone)"])
+            }
+        } catch {
+            log.warning("saved branches could not be looked through", metadata: ["reason": "\(error)"])
+        }
     }
 
     /// Names the folder of what is kept: the last term that this node led.
@@ -93,7 +171,15 @@ final class RejoinAdapter: Sendable {
                 try configuration.hbaBlock.ensure(settings)
                 try instance.writeStandbySignal()
             },
-            onProgress: { [log] progress in
+            onProgress: { [self] progress in
+                present.withLock {
+                    if $0?.step != progress.step {
+                        $0?.step = progress.step
+                        $0?.stepBegan = SystemClock.now()
+                    }
+                    $0?.done = progress.doneBytes
+                    $0?.total = progress.totalBytes
+                }
                 guard progress.totalBytes > 0 else { return }
                 log.info(
                     "rejoin",

@@ -40,6 +40,34 @@ struct StatusCommand: ParsableCommand {
     }
 }
 
+/// `new copy, 1.2 of 4.0 GB, 3 min left`
+struct RejoinText {
+    let rejoin: StatusDocument.Rejoin
+    init(_ rejoin: StatusDocument.Rejoin) { self.rejoin = rejoin }
+
+    var text: String {
+        var parts = [rejoin.by == "rewind" ? "rewind" : "new copy", rejoin.step]
+        if let done = rejoin.done_bytes, let total = rejoin.total_bytes {
+            parts.append("\(Self.size(done)) of \(Self.size(max(total, done)))")
+        }
+        parts.append("for \(Self.span(rejoin.seconds))")
+        if let left = rejoin.left_seconds { parts.append("\(Self.span(left)) left") }
+        return parts.joined(separator: ", ")
+    }
+
+    static func size(_ bytes: Int64) -> String {
+        for (unit, shift) in [("GB", 30), ("MB", 20), ("kB", 10)] where bytes >= 1 << shift {
+            let tenths = bytes * 10 >> shift
+            return "\(tenths / 10).\(tenths % 10) \(unit)"
+        }
+        return "\(bytes) B"
+    }
+
+    static func span(_ seconds: Int64) -> String {
+        seconds < 120 ? "\(seconds) s" : seconds < 7200 ? "\(seconds / 60) min" : "\(seconds / 3600) h \(seconds % 3600 / 60) min"
+    }
+}
+
 /// The status for a person: the pair in four lines, then what is not as it should be.
 struct StatusText {
     let status: StatusDocument
@@ -75,6 +103,7 @@ struct StatusText {
             for reason in status.failover_ready.reasons ?? [] { lines.append("  - \(reason.text)  [\(reason.code)]") }
         }
         if status.state != "primary", status.state != "standby" { lines.append("state: \(status.state)") }
+        if let rejoin = status.rejoin { lines.append("coming back: \(RejoinText(rejoin).text)") }
         for note in status.notes { lines.append("note: \(note)") }
         return lines.joined(separator: "\n")
     }

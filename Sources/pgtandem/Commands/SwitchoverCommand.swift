@@ -13,6 +13,12 @@ struct SwitchoverCommand: ParsableCommand {
     @Option(name: .customLong("to"), help: "The node that shall be primary; else the one that is standby now.") var target:
         String?
     @Flag(help: "Say whether it could be done now, and change nothing.") var dryRun = false
+    @Flag(help: "Not now: the announced failback to the preferred primary is left, until the role changes for another reason.")
+    var cancel = false
+
+    func validate() throws {
+        if cancel, dryRun || target != nil { throw ValidationError("--cancel stands alone") }
+    }
 
     func run() throws {
         let configuration = try common.load()
@@ -20,6 +26,11 @@ struct SwitchoverCommand: ParsableCommand {
             throw CommandFailure(
                 text: "`\(target)` is no node of this pair: \(configuration.nodes.map(\.name.text).joined(separator: ", "))",
                 code: 2)
+        }
+        if cancel {
+            return Terminal.say(
+                try ControlRelay(configuration.controlSocket).run(
+                    ControlRequest(command: "cancel-failback"), what: "switchover --cancel"))
         }
         let began = SystemClock.now()
         let text = try ControlRelay(configuration.controlSocket).run(
