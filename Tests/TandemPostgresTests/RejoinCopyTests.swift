@@ -45,7 +45,7 @@ import Testing
             try DurableFile.remove(data + "/global/pg_control")
             let own = try DurableFile.read(data + "/postgresql.conf")
             var ids: Set<CopyID> = []
-            for step in [Rejoin.Step.preparingSource, .copying, .configuring, .marking, .finishing] {
+            for step in [Rejoin.Step.preparingSource, .copying, .configuring, .marking] {
                 var rejoin = pair.rejoin()
                 rejoin.beforeStep = { (next: Rejoin.Step) throws(PostgresError) in
                     try SetupStop(step.rawValue).before(next.rawValue)

@@ -137,7 +137,7 @@ import Testing
             #expect(!OwnedFiles.exists(RejoinIntent.path(pair.a.settings)))
 
             #expect(rename(data + "/global/pg_control", data + "/pg_control.away") == 0)
-            #expect(try verdict() == .copy(.noControlFile("there is no global/pg_control")))
+            #expect(try verdict() == .copy(.noControlFile("global/pg_control is missing or damaged")))
             #expect(rename(data + "/pg_control.away", data + "/global/pg_control") == 0)
 
             // The segment with the last checkpoint before the fork.

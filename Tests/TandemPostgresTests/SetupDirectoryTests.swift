@@ -30,7 +30,12 @@ import Testing
         try scratch.put("14\n", empty + "/PG_VERSION")
         #expect(message(empty)?.contains("no control file") == true)
         try OwnedFiles(user: settings.osUser).makeFolder(empty + "/global")
-        try scratch.put("12345678", empty + "/global/pg_control")
+        let control = try #require(try DurableFile.read(whole + "/global/pg_control"))
+        var damaged = control
+        damaged[100] ^= 1
+        try DurableFile.write(damaged, to: empty + "/global/pg_control", mode: 0o600)
+        #expect(message(empty)?.contains("no control file, or a damaged one") == true)
+        try DurableFile.write(control, to: empty + "/global/pg_control", mode: 0o600)
         #expect(message(empty) == "It is of PostgreSQL 14, and the programs in \(SetupScratch.bin) are of 15.")
         chmod(whole, 0o755)
         #expect(message(whole) == "Its mode is 755.")
