@@ -115,6 +115,8 @@ struct HistoryBook: Sendable {
         let (from, to) = (change.from, node.role)
         role = to
         let isPrimary = to == .primary || to == .primaryStandby
+        // A start that came to nothing, or a state that was only passed through, changed no role.
+        guard from != to || isPrimary else { return nil }
         let start = change.marks.first?.at ?? change.began
         var entry = HistoryEntry(
             at: change.wall, node: node.policy.node.text, kind: .role, from: from.rawValue, to: to.rawValue,

@@ -123,7 +123,7 @@ extension Node {
     }
 
     /// The first look after a start sees a postmaster before a session has answered: not known yet is not down.
-    private func isNotSeenYet(_ postgres: LocalPostgres, since: Instant, at now: Instant) -> Bool {
+    func isNotSeenYet(_ postgres: LocalPostgres, since: Instant, at now: Instant) -> Bool {
         if case .starting = postgres.condition { return now - since <= policy.startPatience }
         return false
     }

@@ -32,6 +32,8 @@ extension Node {
             if held.primary != .none || policy.mode == .asynchronous { return becomePrimary(because: .adopted, at: now) }
             return enter(.promoting(Promoting(since: now, reason: .start, rung: .starting)), because: .notConfirmed)
         }
+        // Only the agent restarted, and the instance that it found has not answered yet: what serves clients is adopted, not opened anew.
+        if held.primary != .none, isNotSeenYet(postgres, since: waiting.since, at: now) { return }
         if mayOpenAfterStart(since: waiting.since, at: now) {
             if postgres.isOpen { return becomePrimary(because: .adopted, at: now) }
             notice(.info, "this node has the right to be primary \(ledger)")

@@ -10,7 +10,7 @@ struct SimulateCommand: ParsableCommand {
         abstract: "The deterministic simulator: the agent's own decision core, through faults.",
         discussion: """
             Two hosts, a witness, PostgreSQL, clients and people, all of it from one seed: the same seed gives the same run, to the last message.
-            After every step the invariants S1 to S5 are checked, and after each phase of troubles the pair must become whole again by itself.
+            After every step the invariants S1 to S6 are checked, and after each phase of troubles the pair must become whole again by itself.
             A violation prints its seed, the fewest troubles that are enough for it, and what happened, line by line; exit 1.
             Example: pgtandem simulate --seeds 1000
                      pgtandem simulate --from 42 --seeds 1 --transcript
