@@ -111,10 +111,6 @@ extension OnHosts.BadInput {
         try it.agentOnlyLooks(on: it.b, "is not the one that the ledger names", "pgtandem join", butState: true)
         try it.shell(it.b, "rm \(mark)")
         try it.agentOnlyLooks(on: it.b, "copy unknown", "is not the one that the ledger names", "pgtandem join", butState: true)
-        try it.shell(
-            it.b, "mv \(BadInputLab.data) \(BadInputLab.data).kept && install -d -o postgres -m 0700 \(BadInputLab.data)")
-        try it.agentOnlyLooks(on: it.b, "is empty", "mount its file system", "pgtandem join", butState: true)
-        try it.shell(it.b, "rmdir \(BadInputLab.data) && mv \(BadInputLab.data).kept \(BadInputLab.data)")
         try it.shell(it.b, "cp -a /var/lib/postgresql/mark.kept \(mark)")
         #expect(try it.status(it.a).role == "primary_standby")
         try it.b.startService()
