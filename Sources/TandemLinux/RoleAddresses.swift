@@ -142,6 +142,9 @@ public final class RoleAddresses: Sendable {
                 undo(outcome.added)
                 throw failure
             }
+            // An answer to the first question that came before the address was back is not heard as a conflict: what is not here is rightly
+            // another's. So it is asked once more.
+            if probing, takeRegardless, let failure = keeper.probe() { report.silent = failure }
             if let failure = keeper.announceNow() { report.silent = failure }
             state.keeper = keeper
             holding.store(true, ordering: .releasing)
