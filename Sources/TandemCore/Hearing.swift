@@ -29,7 +29,10 @@ extension Node {
         }
         // 5.8: another database: refuse, say so, touch nothing.
         if let foreign = incompatibilities(with: heartbeat.report).first { return refuseOnce(foreign) }
-        if let theirs = heartbeat.ledger { meet(theirs, at: now) }
+        if let theirs = heartbeat.ledger {
+            if peer.newestLedger.map({ theirs.isNewer(than: $0) }) ?? true { peer.newestLedger = theirs }
+            meet(theirs, at: now)
+        }
         promiseIfAsked(heartbeat)
         notePeerHeard(at: now)
         if let ask = heartbeat.ask { consider(ask, at: now) }
@@ -82,6 +85,8 @@ extension Node {
         return mine.arbiter == .witness && mine.primary == policy.peer && mine.bond == .sole && mine.step == 1 && !mine.forced
             && theirs.primary == policy.node && theirs.bond == .sole && mine.isNewer(than: theirs)
             && postgres?.copy?.copy == theirs.primaryCopy && postgres?.copy?.node == policy.node
+            // A word from before it took the role, long on its way, looks the same.
+            && !(peer.newestLedger?.isNewer(than: theirs) ?? false)
     }
 
     /// A newer ledger by which the other node is primary. 4.2, step 3: one that pairs with another copy than the one here is

@@ -4,6 +4,8 @@ public struct Peer: Hashable, Sendable, Codable {
     public internal(set) var isLinked = false
     public internal(set) var last: Heartbeat?
     public internal(set) var heardAt: Instant?
+    /// The newest ledger that it ever said to this session: what it says of an older one is an old word (S2).
+    var newestLedger: Ledger?
     /// The newest heartbeat of this node's session that the peer acknowledged.
     public internal(set) var acknowledged: UInt64?
     /// The last order about the standby address that a primary gave, also before its agent was restarted (7).
