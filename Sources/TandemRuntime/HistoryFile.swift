@@ -45,6 +45,7 @@ public final class HistoryFile: Sendable {
         let bytes = facts.st_size > 0 ? [UInt8(ascii: "\n")] + line : line
         guard write(file.number, bytes, bytes.count) == bytes.count else { throw SystemError.last("write \(path)") }
         guard fsync(file.number) == 0 else { throw SystemError.last("fsync \(path)") }
+        if facts.st_size == 0 { try DurableFile.syncFolder(of: path) }
         guard Int(facts.st_size) > Self.limit else { return }
         guard rename(path, Self.old(folder)) == 0 else { throw SystemError.last("rename \(path)") }
     }

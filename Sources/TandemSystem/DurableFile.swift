@@ -69,7 +69,8 @@ public enum DurableFile {
         }
     }
 
-    private static func syncFolder(of path: String) throws(SystemError) {
+    /// What was made, renamed or removed in the folder of this file stays so after a power failure.
+    public static func syncFolder(of path: String) throws(SystemError) {
         let folder: String
         switch path.lastIndex(of: "/") {
         case .none: folder = "."

@@ -76,4 +76,27 @@ import Testing
             #expect(world.violation == nil, "\(world.violation?.text ?? "")")
         }
     }
+
+    /// A handed over to B, and consented to its `sole`. Now comes a word of a run of B's agent that A never heard, from before the handover: that
+    /// B had stepped out of A's bond. It is no news that A might go above B's term by (5.6; seed 3502 had two primaries by it).
+    @Test func anOldConsentGivesNobodyTheRoleBack() throws {
+        let world = Scene.whole()
+        let before = try #require(world.a.ledger)
+        world.strike(.switchover(.a))
+        world.run(.seconds(10)) { $0.a.ledger?.primary == "b" && $0.a.ledger?.bond == .sole }
+        let mine = try #require(world.a.ledger)
+        #expect(mine.step == 1, "as a grant's would be: \(mine)")
+        var node = world.a.node
+        let now = world.a.clock.now(world.now)
+        var old = try #require(node.peer.last)
+        (old.number, old.ledger, old.ask, old.answer) = (1, before.sole(), nil, nil)
+        let never = SessionID(4711)
+        let effects =
+            node.step(.hello(session: never), at: now + .milliseconds(1))
+            + node.step(.heartbeat(old, .init(sender: never, receiver: world.a.sessionID)), at: now + .milliseconds(2))
+        let written = effects.compactMap { effect -> Ledger? in
+            if case .writeLedger(let ledger, _) = effect { ledger } else { nil }
+        }
+        #expect(!written.contains { $0.primary == "a" }, "\(written)")
+    }
 }

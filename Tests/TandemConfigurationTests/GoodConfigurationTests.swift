@@ -37,6 +37,18 @@ import Testing
         #expect(configuration.controlSocket == "/run/pgtandem/pgtandem.sock")
     }
 
+    @Test func aWindowMayGoOverMidnight() throws {
+        let night = try DailyWindow.parse("22:30-05:00")
+        #expect(night.description == "22:30-05:00")
+        for (minute, isOpen) in [(1350, true), (1380, true), (0, true), (299, true), (300, false), (720, false), (1349, false)] {
+            #expect(night.isOpen(at: minute) == isOpen, "\(minute)")
+        }
+        let morning = try DailyWindow.parse("1:00-05:00")
+        #expect(morning.isOpen(at: 60) && !morning.isOpen(at: 59) && !morning.isOpen(at: 300))
+        #expect(try DailyWindow.parse("20:00-24:00").isOpen(at: 1439))
+        #expect(DailyWindow.always.isOpen(at: 0))
+    }
+
     @Test func theDocumentedExampleIsReadWithoutAWarning() throws {
         let configuration = try Configuration.load(path: Fixture.repositoryFile("docs/pgtandem.example.yml"))
         #expect(configuration.warnings.isEmpty)

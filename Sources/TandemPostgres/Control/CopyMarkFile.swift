@@ -27,6 +27,15 @@ public enum CopyMarkFile {
         return mark
     }
 
+    /// Throws unless the directory carries this mark now: between an order and its execution, somebody may have put another one in its place.
+    public static func require(_ mark: LocalPostgres.CopyMark, _ dataDirectory: String) throws(PostgresError) {
+        guard try read(dataDirectory) != mark else { return }
+        throw PostgresError(
+            attempted: "find the mark of copy \(mark.copy) in \(dataDirectory)",
+            happened: "It is not the directory that this node was primary with: another one stands in its place.",
+            meaning: "Nothing was started, and nothing of it was measured.", advice: "Put the right directory back.")
+    }
+
     public static func write(
         _ mark: LocalPostgres.CopyMark, _ dataDirectory: String, osUser: String? = nil
     ) throws(PostgresError) {

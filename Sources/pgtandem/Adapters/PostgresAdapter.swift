@@ -193,12 +193,7 @@ final class PostgresAdapter: PostgresPort {
     func checkpoint() throws { try instance.checkpoint(deadline: .seconds(600)) }
 
     func requireCopy(_ copy: CopyID) throws {
-        let found = try CopyMarkFile.read(instance.settings.dataDirectory)
-        guard found?.copy == copy, found?.node == configuration.node else {
-            throw CommandFailure.failed(
-                "\(instance.settings.dataDirectory) is not the directory that this node was primary with: somebody has put another one in its"
-                    + " place. Nothing was started; put the right one back")
-        }
+        try CopyMarkFile.require(.init(copy: copy, node: configuration.node), instance.settings.dataDirectory)
     }
 
     func findEndOfWAL(from start: LSN) throws -> LSN {
