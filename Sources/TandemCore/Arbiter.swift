@@ -19,7 +19,8 @@ public struct Arbiter: Hashable, Sendable, Codable {
     public func isHeard(within patience: Duration, at now: Instant) -> Bool { heardAt.map { now - $0 <= patience } ?? false }
 
     mutating func begin(_ new: SessionID) {
-        guard new != sessions.current else { return }
+        // Who greets again and again while its first answer is under way has not started anew.
+        guard new != sessions.current, !sessions.candidates.contains(new) else { return }
         sessions.begin(new, revives: true)
         greeted[new] = requests
         greeted = greeted.filter { $0.key == sessions.current || sessions.candidates.contains($0.key) }

@@ -99,4 +99,36 @@ import Testing
         }
         #expect(!written.contains { $0.primary == "a" }, "\(written)")
     }
+
+    /// The witness has started anew, and greets once more before its first answer comes: the answer counts (seed 1045005 heard none for 20 s). One that
+    /// was taken for over, and greets again, must answer what it was asked since.
+    @Test func aSecondGreetingTakesNoAnswerAway() throws {
+        let world = Scene.whole()
+        var node = world.a.node
+        let now = world.a.clock.now(world.now)
+        let fresh = SessionID(4711), old = try #require(node.arbiter.session)
+        func reads(_ effects: [Effect], to witness: SessionID) -> [WitnessRequest] {
+            effects.compactMap {
+                if case .askWitness(let request, let header) = $0, header.receiver == witness { request } else { nil }
+            }
+        }
+        func answer(_ request: WitnessRequest, from witness: SessionID) -> Event {
+            .witness(
+                WitnessAnswer(number: request.number, generation: 9, record: world.witness.record),
+                .init(sender: witness, receiver: world.a.sessionID))
+        }
+        let before = try #require(reads(node.step(.tick, at: now + .milliseconds(1)), to: old).first)
+        _ = node.step(.witnessHello(session: fresh), at: now + .milliseconds(2))
+        let asked = try #require(reads(node.step(.tick, at: now + .milliseconds(3)), to: fresh).first)
+        _ = node.step(.witnessHello(session: fresh), at: now + .milliseconds(4))
+        _ = node.step(answer(asked, from: fresh), at: now + .milliseconds(5))
+        #expect(node.arbiter.session == fresh)
+        // The old run greets again; what it was asked before that it may not answer any more (mistake 25).
+        _ = node.step(.witnessHello(session: old), at: now + .milliseconds(6))
+        _ = node.step(answer(before, from: old), at: now + .milliseconds(7))
+        #expect(node.arbiter.session == fresh)
+        let again = try #require(reads(node.step(.tick, at: now + .milliseconds(8)), to: old).first)
+        _ = node.step(answer(again, from: old), at: now + .milliseconds(9))
+        #expect(node.arbiter.session == old)
+    }
 }
