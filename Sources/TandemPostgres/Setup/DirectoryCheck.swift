@@ -101,7 +101,9 @@ public enum DirectoryCheck {
         }
         try requireOwner(settings)
         guard facts.systemIdentifier != nil else {
-            throw refusal("It has no control file, or a damaged one: a copy that was not finished, or a failing disk.", "Move it away, and run `pgtandem join` again.")
+            throw refusal(
+                "It has no control file, or a damaged one: a copy that was not finished, or a failing disk.",
+                "Move it away, and run `pgtandem join` again.")
         }
         let major = try majorOfPrograms(settings)
         guard facts.major == major else {
