@@ -76,11 +76,16 @@ public final class Agent: Sendable {
     /// Runs until the core says `exit`: on the calling thread.
     public func run(_ start: Event.Start, _ parts: Parts) {
         let log = self.log
+        let texts = Texts()
         let interpreter = Interpreter(
             postgres: parts.postgres, addresses: parts.addresses, ledger: parts.ledger, link: parts.link, witness: parts.witness,
             guardian: parts.guardian, tail: parts.tail,
-            encode: { Self.written(HeartbeatDocument($0, $1), "a heartbeat", log) },
-            encodeRequest: { Self.written(WitnessRequestDocument($0, $1), "a request to the witness", log) },
+            encode: { heartbeat, header in
+                Self.written("a heartbeat", log) { try texts.heartbeats.withLock { try $0.write(heartbeat, header) } }
+            },
+            encodeRequest: { request, header in
+                Self.written("a request to the witness", log) { try texts.requests.withLock { try $0.write(request, header) } }
+            },
             post: { [self] in post($0) },
             answer: { [self] in reply($0, $1) },
             exit: { [self] in finished.withLock { $0 = true } },
@@ -108,9 +113,15 @@ public final class Agent: Sendable {
         parts.history.close()
     }
 
-    private static func written(_ document: some Encodable, _ what: String, _ log: Logger) -> [UInt8] {
+    /// What this run says to each of the others.
+    private final class Texts: Sendable {
+        let heartbeats = Mutex(HeartbeatWriter())
+        let requests = Mutex(WitnessRequestWriter())
+    }
+
+    private static func written(_ what: String, _ log: Logger, _ text: () throws -> [UInt8]) -> [UInt8] {
         do {
-            return try JSON.encode(document)
+            return try text()
         } catch {
             log.error("\(what) could not be written", metadata: ["reason": "\(error)"])
             return []

@@ -15,6 +15,7 @@ public final class ControlServer: Sendable {
     private let log: Logger
     private let open = Mutex<Int>(0)
     private let isStopped = Mutex<Bool>(false)
+    private let stopping: Bell
 
     static let connections = 16
 
@@ -23,13 +24,14 @@ public final class ControlServer: Sendable {
         self.agent = agent
         self.status = status
         self.log = log
+        stopping = try Bell()
         listener = try UnixSocket.listen(path)
     }
 
     public func start() throws {
         try OwnThread.start("control") { [self] in
             while !isStopped.withLock({ $0 }) {
-                guard Poll.readable([listener.number], upTo: .milliseconds(200)) == [true] else { continue }
+                guard Poll.readable([stopping.number, listener.number], upTo: nil)[1] else { continue }
                 let number = accept(listener.number, nil, nil)
                 guard number >= 0 else { continue }
                 let connection = Descriptor(number)
@@ -58,6 +60,7 @@ public final class ControlServer: Sendable {
 
     public func stop() {
         isStopped.withLock { $0 = true }
+        stopping.ring()
         unlink(path)
     }
 

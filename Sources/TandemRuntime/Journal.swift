@@ -16,6 +16,9 @@ public final class Journal: Sendable {
     public static let defaultLimitBytes = 64 << 20
     /// A minute of a quiet pair's events, a few megabytes: as long may a disk hang before any is lost.
     static let capacity = 1024
+    /// What an undisturbed pair does all the time reaches the file this much later at most, many lines at once; everything else, with what
+    /// came before it, at once.
+    static let quietDelay = Duration.seconds(1)
 
     private let work: Work
 
@@ -43,7 +46,9 @@ public final class Journal: Sendable {
 
     /// An event that the core has just taken, and what it ordered. `before`: the core as it was.
     public func record(_ event: Event, at moment: Moment, before: Node, effects: [Effect]) {
-        work.add(JournalEntry(event: event, moment: moment, wall: Self.wall(), before: before, effects: effects))
+        work.add(
+            JournalEntry(event: event, moment: moment, wall: Self.wall(), before: before, effects: effects),
+            isQuiet: Self.isQuiet(event, effects))
     }
 
     /// No more entries; what waits is written. True if that was done within the time: a disk that hangs holds nobody up.
@@ -79,19 +84,20 @@ private final class Work: Sendable {
         ended = try Bell()
     }
 
-    func add(_ entry: JournalEntry) {
-        queue.withLock { queue in
-            guard queue.isOpen else { return }
+    func add(_ entry: JournalEntry, isQuiet: Bool) {
+        let mayWait = queue.withLock { queue in
+            guard queue.isOpen else { return true }
             guard queue.entries.count < capacity else {
                 queue.lost += 1
-                return
+                return false
             }
             var entry = entry
             entry.lostBefore = queue.lost
             queue.lost = 0
             queue.entries.append(entry)
+            return isQuiet && queue.entries.count < capacity / 4
         }
-        arrived.ring()
+        if !mayWait { arrived.ring() }
     }
 
     func close() {
@@ -109,8 +115,19 @@ private final class Work: Sendable {
             for entry in entries { write(entry) }
             if !entries.isEmpty { continue }
             guard isOpen else { break }
-            arrived.wait()
+            arrived.wait(upTo: Journal.quietDelay)
         }
         ended.ring()
+    }
+}
+
+extension Journal {
+    /// In the words of the journal. Addresses whose lifetime was renewed are told, too.
+    private static let quietEvents: Set = ["tick", "postgres", "heartbeat", "witness", "addresses"]
+    private static let quietOrders: Set = ["send", "extendGuard", "askWitness heartbeat", "askWitness read"]
+
+    /// Comes all the time while nothing happens.
+    private static func isQuiet(_ event: Event, _ effects: [Effect]) -> Bool {
+        quietEvents.contains(event.word) && effects.allSatisfy { quietOrders.contains($0.word) }
     }
 }

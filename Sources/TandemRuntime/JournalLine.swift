@@ -47,10 +47,11 @@ struct JournalEvent: Sendable {
     /// `{"t":[boot,raw],"wall":…,"effects":[…],"event":{…}}`. What `JournalMemory` can tell is left out: the wall time, and all of the event
     /// but the pieces that differ from the last one of its kind, `"like":kind,"with":{…}`.
     func line(_ memory: inout JournalMemory) throws -> [UInt8] {
-        let text = try JSON.encode(event)
         var head = "{\"t\":[\(moment.boot.nanoseconds),\(moment.raw.nanoseconds)]"
         if !memory.tells(wall, at: moment.boot) { head += ",\"wall\":\(wall)" }
-        if !effects.isEmpty { head += ",\"effects\":" + String(decoding: try JSON.encode(effects), as: UTF8.self) }
+        if !effects.isEmpty { head += ",\"effects\":" + (try memory.text(of: effects, with: event.word)) }
+        if let short = try memory.recurring(event) { return Array((head + short + "}\n").utf8) }
+        let text = try JSON.encode(event)
         var rest = Self.mark + text
         if let changes = memory.changes(to: text, of: event.word) {
             var short = Array(",\"like\":\"\(event.word)\"".utf8)
@@ -118,93 +119,4 @@ struct JournalEvent: Sendable {
         }
         return nil
     }
-}
-
-/// What need not be written, because the lines before tell it; forgotten at each header, so that what follows it stands on its own. It makes
-/// a journal reach back ten times as far.
-///
-/// Most events differ from the last one of their kind in a number or two: a heartbeat in its own number. Cut behind each comma and colon,
-/// the text of such an event has as many pieces as the last one had, and only those that differ are written. And the wall clock usually
-/// goes on as the other one does.
-struct JournalMemory: Sendable {
-    /// Of the last event of each kind.
-    private var pieces: [String: [ArraySlice<UInt8>]] = [:]
-    /// The same, for the reader.
-    private var events: [String: Event] = [:]
-    /// The last wall time that was written, and the moment it belongs to.
-    private var written: (wall: Int64, boot: Instant)?
-
-    /// The pieces that differ, by their places; nil: there is nothing to compare with. The text is kept for the next one.
-    mutating func changes(to text: [UInt8], of kind: String) -> [String: String]? {
-        let new = Self.cut(text)
-        defer { pieces[kind] = new }
-        guard let old = pieces[kind], old.count == new.count else { return nil }
-        var changes: [String: String] = [:]
-        for place in new.indices where new[place] != old[place] {
-            changes[String(place)] = String(decoding: new[place], as: UTF8.self)
-        }
-        return changes
-    }
-
-    /// The event that the changes were made of.
-    mutating func event(like kind: String, with changes: [String: String]) throws(WireError) -> Event {
-        guard var all = pieces[kind], let last = events[kind] else {
-            throw WireError("it is like an earlier `\(kind)`, and there was none")
-        }
-        if changes.isEmpty { return last }
-        for (place, piece) in changes {
-            guard let place = Int(place), all.indices.contains(place) else {
-                throw WireError("it changes the piece \(place) of a `\(kind)` that has \(all.count)")
-            }
-            all[place] = Array(piece.utf8)[...]
-        }
-        let event = try Self.decoded(Array(all.joined()))
-        pieces[kind] = all
-        events[kind] = event
-        return event
-    }
-
-    /// The event whose text this is.
-    mutating func event(_ text: [UInt8]) throws(WireError) -> Event {
-        let event = try Self.decoded(text)
-        pieces[event.word] = Self.cut(text)
-        events[event.word] = event
-        return event
-    }
-
-    private static func decoded(_ text: [UInt8]) throws(WireError) -> Event {
-        do {
-            return try JSON.decode(Event.self, from: text)
-        } catch {
-            throw WireError("its event is none that this version knows: \(error)")
-        }
-    }
-
-    private static func cut(_ text: [UInt8]) -> [ArraySlice<UInt8>] {
-        var pieces: [ArraySlice<UInt8>] = []
-        var start = 0
-        for (place, byte) in text.enumerated() where byte == UInt8(ascii: ",") || byte == UInt8(ascii: ":") {
-            pieces.append(text[start...place])
-            start = place + 1
-        }
-        return pieces + [text[start...]]
-    }
-
-    /// Whether the reader can tell this wall time by itself, to the millisecond; if not, it is to be written.
-    mutating func tells(_ wall: Int64, at boot: Instant) -> Bool {
-        if let derived = derivedWall(boot), abs(derived - wall) <= 1 { return true }
-        written = (wall, boot)
-        return false
-    }
-
-    mutating func wall(_ told: Int64?, at boot: Instant) throws(WireError) -> Int64 {
-        if let told {
-            written = (told, boot)
-            return told
-        }
-        guard let derived = derivedWall(boot) else { throw WireError("it has no wall time, and no line before it had one") }
-        return derived
-    }
-
-    private func derivedWall(_ boot: Instant) -> Int64? { written.map { $0.wall + (boot - $0.boot).milliseconds } }
 }

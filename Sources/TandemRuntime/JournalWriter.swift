@@ -8,11 +8,27 @@ struct JournalEntry: Sendable {
     var moment: Moment
     /// Milliseconds since 1970, for display only.
     var wall: Int64
-    /// The core as it was before: any entry may have to begin a file.
-    var before: Node
     var effects: [Effect]
     /// So many events before this one found no place in the queue.
     var lostBefore = 0
+    private let kept: Kept
+
+    /// The core as it was before: any entry may have to begin a file.
+    var before: Node { kept.node }
+
+    init(event: Event, moment: Moment, wall: Int64, before: Node, effects: [Effect]) {
+        self.event = event
+        self.moment = moment
+        self.wall = wall
+        self.effects = effects
+        kept = Kept(before)
+    }
+
+    /// Five kilobytes full of references, which are copied once and not at each step of the way.
+    private final class Kept: Sendable {
+        let node: Node
+        init(_ node: Node) { self.node = node }
+    }
 }
 
 /// Puts entries into the journal's files, on the journal's own thread. What cannot be written is counted, and the next line that can be

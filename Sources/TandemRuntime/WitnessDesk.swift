@@ -1,4 +1,5 @@
 import Logging
+import Synchronization
 import TandemCore
 import TandemSystem
 import TandemWire
@@ -8,6 +9,7 @@ public final class WitnessDesk: Sendable {
     private let agent: Agent
     private let own: @Sendable () -> HelloDocument
     private let log: Logger
+    private let reader = Mutex(WitnessAnswerReader())
 
     /// - Parameter own: for each connection anew, as the system identifier may not be known yet at the first one.
     public init(agent: Agent, log: Logger, own: @escaping @Sendable () -> HelloDocument) {
@@ -49,7 +51,7 @@ public final class WitnessDesk: Sendable {
             return log.warning("a frame of an unknown kind was dropped", metadata: ["kind": "\(kind)", "from": "witness"])
         }
         do {
-            let (answer, header) = try JSON.decode(WitnessAnswerDocument.self, from: payload).answer()
+            let (answer, header) = try reader.withLock { reader in try reader.read(payload) }
             agent.post(.witness(answer, header))
         } catch {
             log.warning("could not read an answer of the witness", metadata: ["reason": "\(error)"])

@@ -61,7 +61,7 @@ public final class Bell: Sendable {
     /// True if it is rung within the time; nil waits for ever.
     @discardableResult
     public func wait(upTo patience: Duration? = nil) -> Bool {
-        Poll.readable([number], upTo: patience) == [true]
+        Poll.isReadable(number, upTo: patience)
     }
 }
 
@@ -78,6 +78,19 @@ public enum Poll {
             if count == 0, left >= 0 { return entries.map { _ in false } }
             // EINTR: a signal came; wait for what is left. Any other error is a broken descriptor: it would spin.
             if count < 0, errno != EINTR { return entries.map { _ in true } }
+        }
+    }
+
+    /// The same of one, without memory of its own: threads wait in here many times a second.
+    static func isReadable(_ number: Int32, upTo patience: Duration?) -> Bool {
+        let end = patience.map { SystemClock.now() &+ $0.nanoseconds }
+        var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+        while true {
+            let left: Int32 = end.map { Poll.milliseconds(until: $0) } ?? -1
+            let count = poll(&entry, 1, left)
+            if count > 0 { return entry.revents != 0 }
+            if count == 0, left >= 0 { return false }
+            if count < 0, errno != EINTR { return true }
         }
     }
 

@@ -26,6 +26,11 @@ public final class Lane: Sendable {
         work.add(job)
     }
 
+    /// At that reading of `SystemClock`, or as soon as the thread is free then. A lane has one clock: a later call takes its place.
+    public func submit(at time: Int64, _ job: @escaping @Sendable () -> Void) {
+        work.set(job, at: time)
+    }
+
     /// No new jobs, the waiting ones are dropped; returns after the running one ended (at once if called from a job).
     public func stop() {
         work.refuseMore()
@@ -37,8 +42,16 @@ public final class Lane: Sendable {
 private final class Work: Sendable {
     private struct Queue {
         var jobs: [@Sendable () -> Void] = []
+        var timed: (at: Int64, job: @Sendable () -> Void)?
         var open = true
         var thread: pid_t = 0
+
+        mutating func next() -> (@Sendable () -> Void)? {
+            if !jobs.isEmpty { return jobs.removeFirst() }
+            guard let timed, SystemClock.now() >= timed.at else { return nil }
+            self.timed = nil
+            return timed.job
+        }
     }
 
     private let queue = Mutex(Queue())
@@ -58,10 +71,20 @@ private final class Work: Sendable {
         arrived.ring()
     }
 
+    func set(_ job: @escaping @Sendable () -> Void, at time: Int64) {
+        let thread = queue.withLock { queue in
+            if queue.open { queue.timed = (time, job) }
+            return queue.thread
+        }
+        // Our own thread looks at its clock before it waits.
+        if thread != cl_gettid() { arrived.ring() }
+    }
+
     func refuseMore() {
         queue.withLock { queue in
             queue.open = false
             queue.jobs = []
+            queue.timed = nil
         }
         arrived.ring()
     }
@@ -76,9 +99,10 @@ private final class Work: Sendable {
         while true {
             arrived.clear()
             // One at a time, so that stop() drops what was not begun.
-            while let job = queue.withLock({ $0.jobs.isEmpty ? nil : $0.jobs.removeFirst() }) { job() }
-            guard queue.withLock({ $0.open }) else { break }
-            arrived.wait()
+            while let job = queue.withLock({ $0.next() }) { job() }
+            let (isOpen, time) = queue.withLock { ($0.open, $0.timed?.at) }
+            guard isOpen else { break }
+            arrived.wait(upTo: time.map { .nanoseconds(max(0, $0 - SystemClock.now())) })
         }
         ended.ring()
     }

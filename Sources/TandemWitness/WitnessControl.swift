@@ -17,12 +17,14 @@ final class WitnessControl: Sendable {
     private let server: LinkServer<WitnessHouse>
     private let log: Logger
     private let isStopped = Mutex(false)
+    private let stopping: Bell
     private let ended: Bell
 
     init(path: String, server: LinkServer<WitnessHouse>, log: Logger) throws {
         self.path = path
         self.server = server
         self.log = log
+        stopping = try Bell()
         ended = try Bell()
         listener = try UnixSocket.listen(path, as: Self.owner)
     }
@@ -30,7 +32,7 @@ final class WitnessControl: Sendable {
     func start() throws {
         try OwnThread.start("control") { [self] in
             while !isStopped.withLock({ $0 }) {
-                guard Poll.readable([listener.number], upTo: .milliseconds(200)) == [true] else { continue }
+                guard Poll.readable([stopping.number, listener.number], upTo: nil)[1] else { continue }
                 let number = accept(listener.number, nil, nil)
                 guard number >= 0 else { continue }
                 do {
@@ -45,6 +47,7 @@ final class WitnessControl: Sendable {
 
     func stop() {
         isStopped.withLock { $0 = true }
+        stopping.ring()
         unlink(path)
         ended.wait(upTo: .seconds(3))
     }

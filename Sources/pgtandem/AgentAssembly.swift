@@ -86,14 +86,15 @@ struct AgentAssembly {
             log.warning("what an interrupted rejoin has left could not be ended", metadata: ["reason": "\(error)"])
         }
         try postgres.startWatching()
-        try link.open(configuration, identity: identity, desk: desk)
+        let threads = LinkThreads(count: 1)
+        try link.open(configuration, identity: identity, desk: desk, on: threads)
         if let place = configuration.arbiter.witness {
             let desk = WitnessDesk(agent: agent, log: log) { [self] in
                 var own = hello(session, boot)
                 own.system_identifier = postgres.systemIdentifier
                 return own
             }
-            try witness.open(toWitness: place, identity: identity, desk: desk)
+            try witness.open(toWitness: place, identity: identity, desk: desk, on: threads)
         }
         let gateway = try GatewayAdapter(configuration, log: log) { agent.post(.gateway(isSeen: $0)) }
         let windows = try WindowClock(configuration) { agent.post(.windows($0)) }

@@ -185,4 +185,30 @@ private final class Seen: Sendable {
             }
         }
     }
+
+    @Test func whatHasNotChangedIsToldSeldomAndWhatHasAtTheNextLook() throws {
+        try Scratch.run { scratch in
+            let server = try scratch.server("a")
+            _ = try server.instance.start(.primary, deadline: .seconds(30))
+            try watching(server.settings) { seen, watch in
+                try seen.await("running") { $0.isOpen && $0.flushed != nil && $0.capacity != nil }
+                let session = try server.session()
+                defer { session.close() }
+                let (begun, before) = (SystemClock.now(), seen.count)
+                let until = begun + 3_000_000_000
+                try eventually("time goes by") { SystemClock.now() > until }
+                let told = seen.count - before
+                #expect((2...15).contains(told), "30 looks in 3 s, and hardly any news: told \(told) times")
+                _ = try session.query("select pg_switch_wal()", deadline: .seconds(5))
+                _ = try session.query("checkpoint", deadline: .seconds(5))
+                let flushed = try session.query("select pg_current_wal_flush_lsn()", deadline: .seconds(5)).rows.first?.first
+                let position = try #require(flushed.flatMap { $0.flatMap { LSN($0) } })
+                try seen.await("the new position", within: .seconds(2)) { ($0.flushed ?? LSN(0)) >= position }
+                // After something was done to the instance, it is told at each interval for a while.
+                let count = seen.count
+                watch.poke()
+                try eventually("told again and again", within: .seconds(2)) { seen.count >= count + 5 }
+            }
+        }
+    }
 }

@@ -6,11 +6,28 @@ public struct LSN: Hashable, Comparable, Sendable, Codable, CustomStringConverti
 
     /// Reads PostgreSQL's own notation, two hexadecimal numbers with a slash between: `16/B374D848`.
     public init?(_ text: some StringProtocol) {
-        let halves = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard halves.count == 2, halves.allSatisfy({ (1...8).contains($0.count) && $0.first != "+" }),
-            let high = UInt32(halves[0], radix: 16), let low = UInt32(halves[1], radix: 16)
-        else { return nil }
-        bytes = UInt64(high) << 32 | UInt64(low)
+        // A watch reads several of these ten times a second.
+        var half: UInt64 = 0
+        var digits = 0
+        var high: UInt64?
+        for byte in text.utf8 {
+            let digit: UInt8
+            switch byte {
+            case 48...57: digit = byte - 48
+            case 65...70: digit = byte - 55
+            case 97...102: digit = byte - 87
+            case UInt8(ascii: "/"):
+                guard high == nil, digits > 0 else { return nil }
+                (high, half, digits) = (half, 0, 0)
+                continue
+            default: return nil
+            }
+            guard digits < 8 else { return nil }
+            half = half << 4 | UInt64(digit)
+            digits += 1
+        }
+        guard let high, digits > 0 else { return nil }
+        bytes = high << 32 | half
     }
 
     public var description: String {

@@ -8,6 +8,8 @@ import TandemSystem
 /// A thread of its own watches the guard, and keeps this alive until `close`.
 public final class GuardClient: Sendable {
     private let scope: GuardScope
+    /// The scope's: made once, as it is compared with each step of the clock.
+    private let digest: UInt64
     private let boardPath: String
     private let spawn: @Sendable (_ replacing: String?) throws -> Void
     private let onEnded: @Sendable (_ reason: String) -> Void
@@ -25,6 +27,8 @@ public final class GuardClient: Sendable {
         var watched: GuardIdentity?
         var end: Descriptor?
         var isClosed = false
+        /// The spare that was found well, and what tells its end: to look it up in /proc with each step of the clock is dear.
+        var spare: (identity: GuardIdentity, end: Descriptor)?
         /// When a spare was started last.
         var spareStarted: Int64 = 0
     }
@@ -40,6 +44,7 @@ public final class GuardClient: Sendable {
         onEnded: @escaping @Sendable (_ reason: String) -> Void
     ) throws(SystemError) {
         self.scope = scope
+        digest = scope.digest
         self.boardPath = boardPath
         self.spawn = spawn
         self.onEnded = onEnded
@@ -52,7 +57,7 @@ public final class GuardClient: Sendable {
         if order == nil { board.makeAnew() }
         state = Mutex(State(board: board, order: order ?? GuardOrder()))
         changed = try Bell()
-        if wasArmed, let guardian = board.guardian, guardian.isAlive, board.digest == scope.digest { watch(guardian) }
+        if wasArmed, let guardian = board.guardian, guardian.isAlive, board.digest == digest { watch(guardian) }
         try OwnThread.start("guard's end") { self.run() }
     }
 
@@ -118,7 +123,7 @@ public final class GuardClient: Sendable {
             let guardian = board.guardian.flatMap { $0.isAlive ? $0 : nil }
             let flags = board.flags
             return GuardStatus(
-                pid: guardian?.pid, isOfThisScope: board.digest == scope.digest, isArmed: state.order.isArmed,
+                pid: guardian?.pid, isOfThisScope: board.digest == digest, isArmed: state.order.isArmed,
                 deadline: state.order.end, answers: guardian != nil && board.heard == state.order.generation,
                 hasSpare: spare(board) != nil, hasRealTime: flags.contains(.realTime), hasLockedMemory: flags.contains(.locked),
                 isByAgent: flags.contains(.byAgent),
@@ -166,7 +171,7 @@ public final class GuardClient: Sendable {
         var started: String?
         while true {
             let guardian = board.guardian.flatMap { $0.isAlive ? $0 : nil }
-            let isOurs = board.digest == scope.digest
+            let isOurs = board.digest == digest
             if let guardian, isOurs, board.heard == generation {
                 watch(guardian)
                 return nil
@@ -210,7 +215,7 @@ public final class GuardClient: Sendable {
     private func keepSpare() {
         let now = SystemClock.now()
         let isWanted = state.withLock { state in
-            guard state.order.isArmed, !state.isClosed, now - state.spareStarted > 2_000_000_000, spare(state.board) == nil else {
+            guard state.order.isArmed, !state.isClosed, now - state.spareStarted > 2_000_000_000, !hasSpare(&state) else {
                 return false
             }
             state.spareStarted = now
@@ -229,9 +234,26 @@ public final class GuardClient: Sendable {
         }
     }
 
+    /// The same as `spare`, for whoever asks all the time.
+    private func hasSpare(_ state: inout State) -> Bool {
+        if let known = state.spare, known.identity == state.board.spare, known.identity != state.board.guardian,
+            state.board.spareDigest == digest, Poll.readable([known.end.number], upTo: .zero) == [false]
+        {
+            return true
+        }
+        state.spare = nil
+        guard let found = spare(state.board) else { return false }
+        let number = cl_pidfd_open(found.pid)
+        guard number >= 0 else { return true }
+        let end = Descriptor(number)
+        // The number may have been used again between the look and the opening.
+        if found.isAlive { state.spare = (found, end) }
+        return true
+    }
+
     /// One that stands by and is of use.
     private func spare(_ board: GuardBoard) -> GuardIdentity? {
-        guard let spare = board.spare, board.spareDigest == scope.digest, spare != board.guardian, spare.isAlive else {
+        guard let spare = board.spare, board.spareDigest == digest, spare != board.guardian, spare.isAlive else {
             return nil
         }
         return spare

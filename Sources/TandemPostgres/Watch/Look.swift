@@ -9,7 +9,7 @@ extension Watch {
         if known == nil { discover() } else { readMark() }
         askKept()
         let now = SystemClock.now()
-        state.withLock { state in
+        let (next, isNews) = state.withLock { state in
             let begun = state.lookBegun ?? now
             state.lookBegun = nil
             var pause = patience.interval.inNanoseconds
@@ -17,8 +17,12 @@ extension Watch {
             if case .orphaned = state.facts.condition { pause = min(pause, 10_000_000) }
             // A poke that came meanwhile set it to 0: it stays due.
             state.nextLook = state.nextLook == 0 && begun < now ? max(now, begun + pause) : begun + pause
+            let view = state.view(now, patience: patience.answer, newSessionPatience: patience.newSessionAnswer)
+            return (state.nextLook, !(state.delivered.map { $0.says(the: view) } ?? false))
         }
-        bell.ring()
+        // By its own clock: ten times a second, and most of the time there is nothing to tell.
+        looks.submit(at: next) { if self.state.withLock({ $0.beginsLook(SystemClock.now(), self.patience) }) { self.look() } }
+        if isNews { bell.ring() }
     }
 
     // MARK: without a server
@@ -88,6 +92,8 @@ extension Watch {
             state.facts.condition = .starting(processes.recoveryProgress() ?? "a postmaster runs")
             state.isFresh = true
         }
+        // A session is begun at once.
+        bell.ring()
         // The number may have been used again between the look and the notification.
         if !processes.isAlive(postmaster) { postmasterEnded(postmaster) }
     }
@@ -145,6 +151,8 @@ extension Watch {
                 // Shutting down, a conflict with recovery, an ended session: it has spoken, which is life.
                 if error.isAnswer { state.lastAnswer = now }
             }
+            // Another one is begun at once.
+            bell.ring()
         }
     }
 

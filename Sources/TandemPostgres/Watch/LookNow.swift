@@ -20,6 +20,7 @@ extension Watch {
             poke()
         }
         return state.withLock { state in
+            state.wasActedOn()
             let now = SystemClock.now()
             var view = state.view(now, patience: self.patience.answer, newSessionPatience: self.patience.newSessionAnswer)
             // What was answered before the call says nothing about after it.

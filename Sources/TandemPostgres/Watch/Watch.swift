@@ -8,8 +8,11 @@ import TandemSystem
 /// about every second, and at once when the kept one failed. The end of the postmaster comes by pidfd, at once.
 public final class Watch: Sendable {
     public struct Patience: Hashable, Sendable {
-        /// From a look to the next; also the longest time between two deliveries.
+        /// From a look to the next; while the server does not answer also the longest time between two deliveries.
         public var interval: Duration = .milliseconds(100)
+        /// The longest time between two deliveries of a server that answers and says the same as before: whoever is told again and again
+        /// that nothing has changed decides nothing anew.
+        public var repetition: Duration = .milliseconds(500)
         /// From a new session to the next while the kept one answers.
         public var newSessions: Duration = .seconds(1)
         /// How long an answer counts as news; longer without any is `silent`.
@@ -32,7 +35,7 @@ public final class Watch: Sendable {
     private let knocks = Lane(name: "pg knock")
     private let ended: Bell
 
-    /// - Parameter deliver: called in the watch's thread at every change and at least every interval; it must be quick.
+    /// - Parameter deliver: called in the watch's thread at every change, and again and again without one; it must be quick.
     public init(
         _ settings: InstanceSettings, patience: Patience = Patience(),
         deliver: @escaping @Sendable (LocalPostgres) -> Void
@@ -56,6 +59,7 @@ public final class Watch: Sendable {
             state.nextLook = 0
             state.nextKnock = state.kept == nil ? 0 : state.nextKnock
             state.readCopyMark = true
+            state.wasActedOn()
         }
         bell.ring()
     }
@@ -79,41 +83,42 @@ public final class Watch: Sendable {
     }
 
     private func run() {
-        var last: LocalPostgres?
-        var nextDelivery: Int64 = 0
+        var deliveredAt: Int64 = 0
         while true {
             bell.clear()
             let now = SystemClock.now()
             if state.withLock({ $0.isStopping }) { break }
             beginWhatIsDue(now)
-            let (view, isFresh) = state.withLock { state in
-                let isFresh = state.isFresh
-                state.isFresh = false
-                return (state.view(now, patience: patience.answer, newSessionPatience: patience.newSessionAnswer), isFresh)
+            let due: LocalPostgres? = state.withLock { state in
+                let view = state.view(now, patience: patience.answer, newSessionPatience: patience.newSessionAnswer)
+                // Before the first look there is nothing to say.
+                let isDue =
+                    state.delivered.map { now >= deliveredAt + state.spacing(now, patience) || !$0.says(the: view) }
+                    ?? state.isFresh
+                guard isDue else { return nil }
+                state.delivered = view
+                return view
             }
-            let isFirst = last == nil
-            // Before the first look there is nothing to say.
-            if isFresh || (!isFirst && (now >= nextDelivery || last.map { !$0.says(the: view) } == true)) {
-                last = view
-                nextDelivery = now + patience.interval.inNanoseconds
-                deliver(view)
+            if let due {
+                deliveredAt = now
+                deliver(due)
             }
             let next = state.withLock { state in
-                min(nextDelivery, state.lookBegun == nil ? state.nextLook : .max)
+                // Nothing yet, or a look that hangs: the clock goes on.
+                let step = now + patience.interval.inNanoseconds
+                guard state.delivered != nil else { return step }
+                return min(deliveredAt + state.spacing(now, patience), state.nextChange(now, patience) ?? step)
             }
-            let wait = isFirst && last == nil ? patience.interval.inNanoseconds : max(0, next - SystemClock.now())
-            bell.wait(upTo: .nanoseconds(wait))
+            bell.wait(upTo: .nanoseconds(max(0, next - SystemClock.now())))
         }
         ended.ring()
     }
 
     private func beginWhatIsDue(_ now: Int64) {
         let (look, knock) = state.withLock { state in
-            let look = state.lookBegun == nil && now >= state.nextLook
-            if look { state.lookBegun = now }
             let knock = state.postmaster != nil && state.knockBegun == nil && now >= state.nextKnock
             if knock { state.knockBegun = now }
-            return (look, knock)
+            return (state.beginsLook(now, patience), knock)
         }
         if look { looks.submit { self.look() } }
         if knock { knocks.submit { self.knock() } }

@@ -26,8 +26,12 @@ struct WatchState: Sendable {
     var readCopyMark = true
     /// Processes without a postmaster were seen once: a server that just starts looks the same for a moment.
     var orphansSince: Int64?
-    /// Something was learnt since the last delivery.
+    /// Something was learnt.
     var isFresh = false
+    /// What was told last; nil: nothing so far.
+    var delivered: LocalPostgres?
+    /// Until then it is told at each interval, news or not.
+    var repeatsUntil: Int64 = 0
     var isStopping = false
 
     /// The postmaster ended, or another one took its place.
@@ -53,6 +57,34 @@ struct WatchState: Sendable {
         if byNewSession { lastNewSession = now }
         facts.condition = condition
         isFresh = true
+    }
+
+    /// Something was done to the instance, and whoever did it may be told what was so before, behind what we say.
+    mutating func wasActedOn() { repeatsUntil = SystemClock.after(.seconds(1)) }
+
+    /// Between two deliveries without news.
+    func spacing(_ now: Int64, _ patience: Watch.Patience) -> Int64 {
+        let isCalm = now >= repeatsUntil && delivered?.isRunning == true
+        return (isCalm ? patience.repetition : patience.interval).inNanoseconds
+    }
+
+    /// Whether it is time to look, and nobody does: then the caller looks.
+    mutating func beginsLook(_ now: Int64, _ patience: Watch.Patience) -> Bool {
+        guard lookBegun == nil, now >= nextLook else { return false }
+        lookBegun = now
+        nextLook = now + patience.interval.inNanoseconds
+        return true
+    }
+
+    /// When the clock alone makes a difference: an answer gets too old, or a new session is due. nil: it does so already.
+    func nextChange(_ now: Int64, _ patience: Watch.Patience) -> Int64? {
+        guard postmaster != nil else { return .max }
+        let silence =
+            1
+            + min(
+                lastAnswer + patience.answer.inNanoseconds, lastNewSession + patience.newSessionAnswer.inNanoseconds)
+        let change = min(silence, knockBegun == nil ? nextKnock : .max)
+        return change > now ? change : nil
     }
 
     /// The facts as of now: silence is seen by looking at the clock.

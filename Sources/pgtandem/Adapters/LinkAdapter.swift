@@ -30,7 +30,8 @@ final class LinkAdapter: LinkPort {
         }
     }
 
-    func open(_ configuration: Configuration, identity: TLSIdentity, desk: PeerDesk) throws {
+    /// - Parameter threads: both links of an agent take turns on one: at each beat both have something to send, and both are answered.
+    func open(_ configuration: Configuration, identity: TLSIdentity, desk: PeerDesk, on threads: LinkThreads) throws {
         let settings = LinkConfiguration(
             identity: identity, peer: configuration.peer.name.text,
             listen: configuration.thisNode.addresses.map(\.description), port: configuration.agentPort,
@@ -51,10 +52,12 @@ final class LinkAdapter: LinkPort {
             log.info("path to the other host is down", metadata: ["path": "\(path)", "reason": "\(end)"])
             desk.pathDown(path.id)
         }
-        try start(settings, callbacks)
+        try start(settings, callbacks, threads)
     }
 
-    func open(toWitness witness: Configuration.Arbiter.Witness, identity: TLSIdentity, desk: WitnessDesk) throws {
+    func open(
+        toWitness witness: Configuration.Arbiter.Witness, identity: TLSIdentity, desk: WitnessDesk, on threads: LinkThreads
+    ) throws {
         let place = LinkAddress(host: witness.address.description, port: witness.port)
         let settings = LinkConfiguration(identity: identity, peer: TLSName.witness, listen: [], port: 0, peerAddresses: [place])
         var callbacks = LinkCallbacks(
@@ -64,10 +67,10 @@ final class LinkAdapter: LinkPort {
         callbacks.onPathDown = { [log] path, end in
             log.info("the connection to the witness ended", metadata: ["path": "\(path)", "reason": "\(end)"])
         }
-        try start(settings, callbacks)
+        try start(settings, callbacks, threads)
     }
 
-    private func start(_ wanted: LinkConfiguration, _ told: LinkCallbacks) throws {
+    private func start(_ wanted: LinkConfiguration, _ told: LinkCallbacks, _ threads: LinkThreads) throws {
         var settings = wanted
         var callbacks = told
         // Heartbeats keep a lease: a busy host must not hold them up (3.1).
@@ -83,7 +86,7 @@ final class LinkAdapter: LinkPort {
             if let reason { log.warning("cannot listen", metadata: ["address": "\(address)", "reason": "\(reason)"]) }
         }
         callbacks.onWarning = { log.warning("certificate", metadata: ["reason": "\($0)"]) }
-        let peerLink = PeerLink(settings, callbacks: callbacks)
+        let peerLink = PeerLink(settings, callbacks: callbacks, on: threads)
         link.withLock { $0 = peerLink }
         try peerLink.start()
     }
