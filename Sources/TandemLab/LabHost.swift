@@ -208,7 +208,9 @@ public final class LabHost: Sendable {
             userID: place.userID,
             groupID: place.groupID, bootID: LabHost.freshBootID(),
             lastPID: 300 + Int32(Random.word() % 20000),
-            program: place.binary, services: services, wallClock: place.wallClock?.folder)
+            program: place.binary,
+            postgres: LabPostgres.other.map { MachineSpec.Bound(folder: $0.folder, place: LabPostgres.programs) },
+            services: services, wallClock: place.wallClock?.folder)
     }
 
     /// As the packages of PostgreSQL and the agent leave a fresh host. Again is fine.

@@ -1,17 +1,25 @@
+import Foundation
 import TandemSystem
 
 /// PostgreSQL on a host of the lab, without the agent: for what begins "from a running primary", and for tests of the lab.
 public struct LabPostgres: Sendable {
-    public static let version = "15"
+    /// Another major version than Debian's, and the folder with its `bin`, from `PGTANDEM_LAB_POSTGRES=18:/folder`. Each host sees it where
+    /// Debian would have put it.
+    static let other: (version: String, folder: String)? = {
+        let parts = (ProcessInfo.processInfo.environment["PGTANDEM_LAB_POSTGRES"] ?? "").split(separator: ":", maxSplits: 1)
+        return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+    }()
+    public static let version = other?.version ?? "15"
+    static let programs = "/usr/lib/postgresql/\(version)"
     public static let debianDataDirectory = "/var/lib/postgresql/\(version)/main"
-    static let binaries = "/usr/lib/postgresql/\(version)/bin"
+    static let binaries = "\(programs)/bin"
 
     public let host: LabHost
     public let dataDirectory: String
     /// Where postgresql.conf and pg_hba.conf are.
     public let configurationDirectory: String
 
-    /// Debian's layout: configuration in /etc/postgresql/15/main, data in /var/lib/postgresql/15/main.
+    /// Debian's layout: configuration in /etc/postgresql/VERSION/main, data in /var/lib/postgresql/VERSION/main.
     public static func debian(_ host: LabHost) -> LabPostgres {
         LabPostgres(
             host: host, dataDirectory: debianDataDirectory,
@@ -76,7 +84,8 @@ public struct LabPostgres: Sendable {
     /// - Parameter mode: smart, fast or immediate.
     public func stop(mode: String = "fast") throws(LabError) { try control(["stop", "-w", "-t", "60", "-m", mode]) }
 
-    public func promote() throws(LabError) { try control(["promote", "-w", "-t", "60"]) }
+    /// - Parameter waiting: until it accepts writes; with an agent beside it, it may be stopped before that.
+    public func promote(waiting: Bool = true) throws(LabError) { try control(["promote", waiting ? "-w" : "-W", "-t", "60"]) }
 
     public func reload() throws(LabError) { try control(["reload"]) }
 

@@ -17,6 +17,10 @@ struct MachineMounts {
         // From the lab's folder, which the mounts further down may hide.
         for folder in spec.folders { try bindFolder(folder) }
         try bindProgram()
+        if let postgres = spec.postgres {
+            try makeMountPoint(postgres.place)
+            try mount(postgres.folder, postgres.place, nil, flags: UInt(MS_BIND))
+        }
         if let clock = spec.wallClock {
             try makeMountPoint(WallClock.place)
             try mount(clock, WallClock.place, nil, flags: UInt(MS_BIND))

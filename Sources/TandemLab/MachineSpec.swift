@@ -17,9 +17,17 @@ struct MachineSpec: Codable, Sendable {
     var lastPID: Int32
     /// The program under test, on this machine; it appears as `LabHost.programPath`.
     var program: String
+    /// PostgreSQL's programs where the machine that we run on does not have them; nil: it does.
+    var postgres: Bound?
     var services: [ServiceSpec]
     /// A folder with the wall clock's parts (`WallClock`), which appears as `WallClock.place`; nil: the clock is this machine's.
     var wallClock: String?
+
+    /// A folder of the machine that we run on, and where it appears inside.
+    struct Bound: Codable, Sendable {
+        var folder: String
+        var place: String
+    }
 
     /// The folders that belong to a host and survive its power-off.
     static let persistentFolders = [

@@ -62,6 +62,9 @@ final class PairOnHosts {
         do {
             try pair.lab.start()
             try pair.script.bringUp(preparing: preparing)
+            // What a run on another version says is of that version (`scripts/matrix`).
+            let version = try LabPostgres.query("show server_version_num", on: pair.a).first ?? "nothing"
+            #expect(version.hasPrefix(LabPostgres.version), "PostgreSQL \(LabPostgres.version) is wanted, and it is \(version)")
             pair.sniffer = try pair.lab.startSniffer()
             pair.load = try pair.lab.startLoad()
             try pair.wait("clients write and read") {

@@ -96,7 +96,7 @@ extension OnHosts {
         /// Somebody promotes the standby by hand: it is stopped, and comes back. What it may have written is kept.
         @Test func aStandbyThatWasPromotedByHandComesBack() throws {
             try PairOnHosts.story(arbiter: "witness") { pair in
-                try LabPostgres.debian(pair.b).promote()
+                try LabPostgres.debian(pair.b).promote(waiting: false)
                 try pair.wait("its data came back") { try pair.history(pair.b).contains { $0.kind == .rejoin } }
                 try pair.waitUntilWhole(primary: "a", upTo: .seconds(90))
                 let entry = try #require(try pair.history(pair.b).last { $0.kind == .rejoin })

@@ -97,6 +97,7 @@ extension Instance {
         let result: ToolResult
         do throws(SystemError) {
             try makeLogFile()
+            try makeStatisticsFolder(end)
             result = try settings.tool("pg_ctl", arguments + ["start"]).run(deadline: end.atMost(.seconds(30)))
         } catch {
             throw PostgresError(starting, error, meaning: "The server was not started.")
