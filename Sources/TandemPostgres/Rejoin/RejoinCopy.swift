@@ -88,6 +88,20 @@ extension Rejoin {
         try PendingCopy.remove(settings)
     }
 
+    /// Half of a copy beside a directory that was never given up: power was lost, and nobody may want the copy any more. It would only take
+    /// space; whoever still needs one begins anew.
+    ///
+    /// What it has put into tablespaces stays, as the next copy knows it by its note: only here could they be somebody's.
+    func giveUpCopy(_ attempted: String) throws(PostgresError) {
+        guard let pending = try PendingCopy.read(settings), let mark = try CopyMarkFile.read(settings.dataDirectory),
+            mark.node == node, mark.copy != pending.copy, try Rejoin.unfinishedRewind(settings) == nil,
+            try SetupIntent.read(settings, .copy)?.tablespaces.isEmpty != false
+        else { return }
+        try NewDirectory(settings, attempted).clear()
+        try SetupIntent.remove(settings, .copy)
+        try PendingCopy.remove(settings)
+    }
+
     /// What the source must be.
     private func settledSystem() throws(PostgresError) -> UInt64? {
         if let given = options.systemIdentifier { return given }

@@ -11,6 +11,7 @@ extension Rejoin {
         let lock = try SetupLock(settings, attempted)
         defer { lock.release() }
         try endLeftovers(attempted)
+        try giveUpCopy(attempted)
     }
 
     /// With the lock held.
