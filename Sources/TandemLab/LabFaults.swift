@@ -23,6 +23,13 @@ extension Lab {
         try network.setLoss(percent: percent, from: from, to: to, tcpPort: tcpPort)
     }
 
+    /// A slow link, one way, by dropping what comes faster; in place of an earlier loss on that way. `heal` ends it.
+    /// - Parameter tcpPort: as for a cut.
+    public func setRate(kilobytesPerSecond: Int, from: LabPort, to: LabPort, tcpPort: UInt16? = nil) throws(LabError) {
+        try require([from, to])
+        try network.setRate(kilobytes: kilobytesPerSecond, from: from, to: to, tcpPort: tcpPort)
+    }
+
     /// Removes every cut and every loss. Ports that are down stay down.
     public func heal() throws(LabError) { try network.healAll() }
 

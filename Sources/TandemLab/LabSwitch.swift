@@ -47,7 +47,7 @@ final class LabSwitch: Sendable {
     private let paths: Int
     private let cuts = Mutex<Set<Cut>>([])
     /// In percent.
-    private let losses = Mutex<[Cut: Int]>([:])
+    private let losses = Mutex<[Cut: String]>([:])
 
     private struct Cut: Hashable {
         var from: LabPort
@@ -147,18 +147,29 @@ final class LabSwitch: Sendable {
 
     /// One way; in place of an earlier loss there. 0: none.
     func setLoss(percent: Int, from: LabPort, to: LabPort, tcpPort: UInt16?) throws(LabError) {
-        let way = Cut(from: from, to: to, tcpPort: tcpPort)
+        // nft knows no "less than 100 of 100".
+        let lot = percent < 100 ? "numgen random mod 100 < \(percent) " : ""
+        try lose(percent == 0 ? nil : lot, Cut(from: from, to: to, tcpPort: tcpPort))
+    }
+
+    /// What comes faster is dropped, which TCP takes for a slow link. One way; in place of an earlier loss there.
+    func setRate(kilobytes: Int, from: LabPort, to: LabPort, tcpPort: UInt16?) throws(LabError) {
+        try lose(
+            "limit rate over \(kilobytes) kbytes/second burst \(max(64, kilobytes / 20)) kbytes ",
+            Cut(from: from, to: to, tcpPort: tcpPort))
+    }
+
+    /// - Parameter condition: which frames; nil: none any more.
+    private func lose(_ condition: String?, _ way: Cut) throws(LabError) {
         // One transaction at a time: each writes all of them.
-        try losses.withLock { (losses: inout [Cut: Int]) throws(LabError) in
-            losses[way] = percent == 0 ? nil : percent
-            let rules = losses.flatMap { way, percent in
+        try losses.withLock { (losses: inout [Cut: String]) throws(LabError) in
+            losses[way] = condition
+            let rules = losses.flatMap { way, condition in
                 (0..<paths).flatMap { path in
                     let pair =
                         "iifname \"\(way.from.interface(path: path))\" oifname \"\(way.to.interface(path: path))\""
                     let services = way.tcpPort.map { ["tcp dport \($0)", "tcp sport \($0)"] } ?? [""]
-                    // nft knows no "less than 100 of 100".
-                    let lot = percent < 100 ? "numgen random mod 100 < \(percent) " : ""
-                    return services.map { "\(pair) \($0) \(lot)counter name \"loss\" drop" }
+                    return services.map { "\(pair) \($0) \(condition)counter name \"loss\" drop" }
                 }
             }
             let lines =

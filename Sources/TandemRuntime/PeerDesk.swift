@@ -92,7 +92,7 @@ public final class PeerDesk: Sendable {
         case FrameKind.walData:
             tail.received(payload)
         case FrameKind.walRequest:
-            lane.submit { [self] in attempt("read WAL for the other host") { try tail.serve(payload) } }
+            lane.submit { [self] in attempt("read WAL for the other host") { try tail.serve(payload, reply: reply) } }
         case FrameKind.joinRequest:
             lane.submit { [self] in attempt("answer `pgtandem join`") { try answer(payload, reply) } }
         default:

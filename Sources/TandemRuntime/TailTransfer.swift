@@ -11,13 +11,20 @@ public final class TailTransfer: Sendable {
     private let link: any LinkPort
     private let arrived: Mailbox<(id: UInt64, position: LSN, bytes: [UInt8])>
     private let numbers = Mutex<UInt64>(0)
-    private let outstanding = Mutex<UInt64?>(nil)
+    /// Numbers of requests that have no answer yet.
+    private let outstanding = Mutex<Set<UInt64>>([])
 
     /// Small enough to share the link with heartbeats.
     static let chunk = 256 << 10
+    /// Asked for ahead, so that the link is never idle; far below what a path holds before it is taken for one that does not read.
+    static let window = 8
+    /// Written, and flushed, at a time.
+    static let piece = 4 << 20
     /// The old primary has ended its instance before it handed over: what is still in the stream's sockets arrives at once.
     static let streamPatience = Duration.milliseconds(300)
+    /// Without any new bytes; a request is repeated in between, as its path may have gone.
     static let answerPatience = Duration.seconds(2)
+    static let repetition = Duration.milliseconds(500)
 
     public init(postgres: any PostgresPort, link: any LinkPort) throws {
         self.postgres = postgres
@@ -36,8 +43,10 @@ public final class TailTransfer: Sendable {
             let waited = Duration.nanoseconds(SystemClock.now() - began)
             if !here.isStreaming || waited > Self.streamPatience {
                 // The stream has ended, or brings nothing any more: the rest is read straight from the other host's disk.
-                if try postgres.findEndOfWAL(from: here.replayed) >= end { return }
-                try fetch(here.timeline, from: here.position, upTo: end)
+                let sound = try postgres.findEndOfWAL(from: here.replayed)
+                if sound >= end { return }
+                // An earlier try may have brought more than the stream.
+                try fetch(here.timeline, from: max(here.position, sound), upTo: end)
                 let reached = try postgres.findEndOfWAL(from: here.replayed)
                 guard reached >= end else {
                     throw TailError(
@@ -49,35 +58,80 @@ public final class TailTransfer: Sendable {
         }
     }
 
+    /// Asks for several chunks ahead and writes what has come without a gap: neither the link nor the disk waits for the other.
     private func fetch(_ timeline: Timeline, from start: LSN, upTo end: LSN) throws {
-        var position = start
-        while position < end {
-            let count = Int(min(UInt64(Self.chunk), end.bytes - position.bytes))
-            let bytes = try ask(timeline, position, count)
-            guard !bytes.isEmpty, bytes.count <= count else {
-                throw TailError(text: "the other host sent \(bytes.count) bytes of \(count)")
+        var (written, asked) = (start, start)
+        var requests: [LSN: Request] = [:]
+        var buffer: [UInt8] = []
+        var heard = SystemClock.now()
+        defer { outstanding.withLock { $0 = [] } }
+        while written < end {
+            while requests.count < Self.window, asked < end {
+                let request = Request(number: number(), count: Int(min(UInt64(Self.chunk), end.bytes - asked.bytes)))
+                requests[asked] = request
+                try ask(timeline, asked, request)
+                asked = LSN(asked.bytes + UInt64(request.count))
             }
-            try postgres.writeWAL(timeline, bytes, at: position)
-            position = LSN(position.bytes + UInt64(bytes.count))
+            for answer in arrived.take(waiting: .milliseconds(50)) where requests[answer.position]?.number == answer.id {
+                let wanted = requests[answer.position]?.count ?? 0
+                guard answer.bytes.count <= wanted else {
+                    throw TailError(text: "the other host sent \(answer.bytes.count) bytes of \(wanted)")
+                }
+                outstanding.withLock { _ = $0.remove(answer.id) }
+                requests[answer.position]?.bytes = answer.bytes
+                heard = SystemClock.now()
+            }
+            while let bytes = requests[LSN(written.bytes + UInt64(buffer.count))]?.bytes {
+                let position = LSN(written.bytes + UInt64(buffer.count))
+                let wanted = requests[position]?.count ?? 0
+                requests[position] = nil
+                buffer += bytes
+                // It may read less than was wanted, never nothing: the rest is asked for again.
+                if bytes.count < wanted {
+                    let rest = LSN(position.bytes + UInt64(bytes.count))
+                    requests[rest] = Request(number: number(), count: wanted - bytes.count)
+                    if let request = requests[rest] { try ask(timeline, rest, request) }
+                }
+            }
+            if buffer.count >= Self.piece || (!buffer.isEmpty && written.bytes + UInt64(buffer.count) >= end.bytes) {
+                try postgres.writeWAL(timeline, buffer, at: written)
+                written = LSN(written.bytes + UInt64(buffer.count))
+                buffer = []
+                // What came meanwhile waits in the mailbox.
+                heard = SystemClock.now()
+            }
+            let now = SystemClock.now()
+            guard now - heard < Self.answerPatience.nanoseconds else {
+                throw TailError(
+                    text: "the other host did not answer for the WAL behind \(written) within \(Self.answerPatience.text)")
+            }
+            for (position, request) in requests where request.bytes == nil && now - request.askedAt > Self.repetition.nanoseconds
+            {
+                requests[position]?.askedAt = now
+                try ask(timeline, position, request)
+            }
         }
     }
 
-    private func ask(_ timeline: Timeline, _ position: LSN, _ count: Int) throws -> [UInt8] {
-        let id = numbers.withLock { number in
+    private struct Request {
+        var number: UInt64
+        var count: Int
+        var askedAt = SystemClock.now()
+        var bytes: [UInt8]?
+    }
+
+    private func number() -> UInt64 {
+        numbers.withLock { number in
             number += 1
             return number
         }
-        outstanding.withLock { $0 = id }
-        defer { outstanding.withLock { $0 = nil } }
-        let request = WALRequestDocument(id: id, timeline: timeline, position: position.description, count: count)
-        link.send(FrameKind.walRequest, try JSON.encode(request))
-        let deadline = SystemClock.after(Self.answerPatience)
-        while SystemClock.now() < deadline {
-            for answer in arrived.take(waiting: .milliseconds(50)) where answer.id == id && answer.position == position {
-                return answer.bytes
-            }
-        }
-        throw TailError(text: "the other host did not answer for the WAL at \(position) within \(Self.answerPatience.text)")
+    }
+
+    private func ask(_ timeline: Timeline, _ position: LSN, _ request: Request) throws {
+        outstanding.withLock { _ = $0.insert(request.number) }
+        let document = WALRequestDocument(
+            id: request.number, timeline: timeline, position: position.description, count: request.count)
+        link.sendOnce(FrameKind.walRequest, try JSON.encode(document))
     }
 
     /// A frame `walData`.
@@ -85,12 +139,13 @@ public final class TailTransfer: Sendable {
         guard payload.count > 16 else { return }
         func word(_ at: Int) -> UInt64 { payload[at..<at + 8].reduce(0) { $0 << 8 | UInt64($1) } }
         // What nobody asked for is not kept.
-        guard outstanding.withLock({ $0 }) == word(0) else { return }
+        guard outstanding.withLock({ $0.contains(word(0)) }) else { return }
         arrived.post((word(0), LSN(word(8)), Array(payload[16...])))
     }
 
     /// A frame `walRequest`: answered from the files, wherever the instance is not open for writes.
-    public func serve(_ payload: [UInt8]) throws {
+    /// - Parameter reply: sends on the path that the request came by, and on no other: heartbeats go by all of them.
+    public func serve(_ payload: [UInt8], reply: (UInt8, [UInt8]) -> Void) throws {
         let request = try JSON.decode(WALRequestDocument.self, from: payload)
         guard let position = LSN(request.position), request.count > 0, request.count <= Self.chunk else {
             throw TailError(text: "a request for WAL at `\(request.position)`, \(request.count) bytes, was refused")
@@ -100,7 +155,7 @@ public final class TailTransfer: Sendable {
         for word in [request.id, position.bytes] {
             answer += (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * UInt64($0))) }
         }
-        link.send(FrameKind.walData, answer + bytes)
+        reply(FrameKind.walData, answer + bytes)
     }
 }
 

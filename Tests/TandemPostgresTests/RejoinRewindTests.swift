@@ -175,6 +175,11 @@ import Testing
                 }
             }
             #expect(kills > 1)
+            // It had begun to write the source's mark.
+            try RejoinIntent(phase: .rewinding, target: data, copy: CopyID(high: 9, low: 9), words: "begun").write(
+                pair.a.settings)
+            try OwnedFiles(user: "postgres").write("pgtandem copy mark 1\nco", to: data + "/" + CopyMarkFile.name)
+            try expectGarbage("with half of a mark")
             // Whoever called it is ended before a step.
             for step in [Rejoin.Step.finishing, .rewinding, .tidying, .marking] {
                 try takeBack()

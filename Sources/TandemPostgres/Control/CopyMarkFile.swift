@@ -10,21 +10,30 @@ public enum CopyMarkFile {
     /// - Returns: nil if there is no such file.
     /// - Throws: if it cannot be read, or its text or checksum is wrong. A damaged mark is never guessed.
     public static func read(_ dataDirectory: String) throws(PostgresError) -> LocalPostgres.CopyMark? {
-        let path = dataDirectory + "/" + name
-        let bytes: [UInt8]?
-        do throws(SystemError) {
-            bytes = try DurableFile.read(path, limit: 4096)
-        } catch {
-            throw PostgresError("read \(path)", error, meaning: "Whose copy this data directory is, is unknown.")
-        }
-        guard let bytes else { return nil }
-        guard let mark = parse(String(decoding: bytes, as: UTF8.self)) else {
+        guard let text = try words(dataDirectory) else { return nil }
+        guard let mark = parse(text) else {
             throw PostgresError(
-                attempted: "read \(path)", happened: "The text does not fit its checksum or its form.",
+                attempted: "read \(dataDirectory)/\(name)", happened: "The text does not fit its checksum or its form.",
                 meaning: "Whose copy this data directory is, is unknown.",
                 advice: "Make a new copy of this data directory with `pgtandem join`; never write this file by hand.")
         }
         return mark
+    }
+
+    /// For whoever wants a certain mark, and takes anything else for its absence: pg_rewind that was killed leaves half of one.
+    /// - Returns: nil if there is none, or a damaged one.
+    /// - Throws: if the file cannot be read.
+    static func readSound(_ dataDirectory: String) throws(PostgresError) -> LocalPostgres.CopyMark? {
+        try words(dataDirectory).flatMap(parse)
+    }
+
+    private static func words(_ dataDirectory: String) throws(PostgresError) -> String? {
+        let path = dataDirectory + "/" + name
+        do throws(SystemError) {
+            return try DurableFile.read(path, limit: 4096).map { String(decoding: $0, as: UTF8.self) }
+        } catch {
+            throw PostgresError("read \(path)", error, meaning: "Whose copy this data directory is, is unknown.")
+        }
     }
 
     /// Throws unless the directory carries this mark now: between an order and its execution, somebody may have put another one in its place.

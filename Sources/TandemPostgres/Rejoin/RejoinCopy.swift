@@ -81,7 +81,7 @@ extension Rejoin {
     /// A copy whose mark stands is whole; only the notes about it were not removed before the process ended. Left, they would make a later
     /// call take the directory, and its tablespaces, for unfinished work of its own.
     func settleFinishedCopy() throws(PostgresError) {
-        guard let pending = try PendingCopy.read(settings), let mark = try CopyMarkFile.read(settings.dataDirectory),
+        guard let pending = try PendingCopy.read(settings), let mark = try CopyMarkFile.readSound(settings.dataDirectory),
             mark.node == node, mark.copy == pending.copy
         else { return }
         try SetupIntent.remove(settings, .copy)
@@ -93,7 +93,7 @@ extension Rejoin {
     ///
     /// What it has put into tablespaces stays, as the next copy knows it by its note: only here could they be somebody's.
     func giveUpCopy(_ attempted: String) throws(PostgresError) {
-        guard let pending = try PendingCopy.read(settings), let mark = try CopyMarkFile.read(settings.dataDirectory),
+        guard let pending = try PendingCopy.read(settings), let mark = try CopyMarkFile.readSound(settings.dataDirectory),
             mark.node == node, mark.copy != pending.copy, try Rejoin.unfinishedRewind(settings) == nil,
             try SetupIntent.read(settings, .copy)?.tablespaces.isEmpty != false
         else { return }

@@ -73,8 +73,8 @@ extension Rejoin {
             let here = ProcessTable.resolved(settings.dataDirectory) ?? settings.dataDirectory
             // It is about another directory, or about one that was moved aside since.
             guard intent.target == here else { return nil }
-            // Only the removal of the intent was missing. A mark that cannot be read is no proof of anything.
-            if try CopyMarkFile.read(settings.dataDirectory)?.copy == intent.copy { return nil }
+            // Only the removal of the intent was missing. A torn mark came with pg_rewind, from the source.
+            if try CopyMarkFile.readSound(settings.dataDirectory)?.copy == intent.copy { return nil }
             return "\(intent.words), noted in \(RejoinIntent.path(settings))"
         }
     }

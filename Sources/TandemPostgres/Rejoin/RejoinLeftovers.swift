@@ -5,13 +5,14 @@ import TandemSystem
 extension Rejoin {
     /// Ends and removes what an interrupted call has left: an orphaned pg_rewind, a server that only replays its log, spare names
     /// of segments. An agent calls it once at its start, before it adopts a running server; `survey`, `rewind` and `copy` call it too.
+    /// - Parameter atStart: of an agent: then half of a copy that a sound directory stands beside is given up too.
     /// - Throws: also if another call is under way.
-    public func endLeftovers() throws(PostgresError) {
+    public func endLeftovers(atStart: Bool = false) throws(PostgresError) {
         let attempted = "end what an interrupted return of \(settings.dataDirectory) has left"
         let lock = try SetupLock(settings, attempted)
         defer { lock.release() }
         try endLeftovers(attempted)
-        try giveUpCopy(attempted)
+        if atStart { try giveUpCopy(attempted) }
     }
 
     /// With the lock held.

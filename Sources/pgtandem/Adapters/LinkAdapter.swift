@@ -22,6 +22,8 @@ final class LinkAdapter: LinkPort {
         send(kind, payload, on: .all)
     }
 
+    func sendOnce(_ kind: UInt8, _ payload: [UInt8]) { send(kind, payload, on: .any) }
+
     private func send(_ kind: UInt8, _ payload: [UInt8], on target: LinkTarget) {
         do {
             _ = try link.withLock { $0 }?.send(kind: kind, payload: payload, on: target)

@@ -66,7 +66,7 @@ final class RejoinAdapter: Sendable {
             instance: instance, node: configuration.node, source: source, options: .init(maxRateKilobytesPerSecond: rate))
     }
 
-    func endLeftovers() throws { try rejoin.endLeftovers() }
+    func endLeftovers() throws { try rejoin.endLeftovers(atStart: true) }
 
     func survey() throws -> Survey {
         let found = try rejoin.survey()
