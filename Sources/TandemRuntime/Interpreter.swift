@@ -82,7 +82,12 @@ struct Interpreter: Sendable {
             }
         case .receiveWAL(let end, let id):
             control(id, "receive the rest of the WAL") {
-                try tail.receive(upTo: end); return .done
+                if let came = try tail.receive(upTo: end) {
+                    log.info(
+                        "the rest of the WAL came from the other host's disk",
+                        metadata: ["bytes": "\(came.bytes)", "ms": "\(came.took.milliseconds)"])
+                }
+                return .done
             }
         case .confirmSynchronous(let copy, let id):
             run(on: lanes.confirm, id, "confirm synchronous replication") { .position(try postgres.confirmSynchronous(copy)) }

@@ -34,25 +34,30 @@ public final class TailTransfer: Sendable {
 
     /// Returns when everything up to `end` is flushed here: received, or in `pg_wal` as records that recovery will read to that very
     /// position. A promotion replays all of it before it ends recovery, so nothing is waited for besides.
-    public func receive(upTo end: LSN) throws {
+    /// - Returns: bytes that came from the other host's disk, and how long that took; nil: none were needed.
+    @discardableResult
+    public func receive(upTo end: LSN) throws -> (bytes: UInt64, took: Duration)? {
         let began = SystemClock.now()
         while true {
             let here = try postgres.receivedWAL()
             // Without a stream, a position may count bytes of a torn record: what is on disk is read instead.
-            if here.isStreaming, here.position >= end { return }
+            if here.isStreaming, here.position >= end { return nil }
             let waited = Duration.nanoseconds(SystemClock.now() - began)
             if !here.isStreaming || waited > Self.streamPatience {
                 // The stream has ended, or brings nothing any more: the rest is read straight from the other host's disk.
                 let sound = try postgres.findEndOfWAL(from: here.replayed)
-                if sound >= end { return }
+                if sound >= end { return nil }
                 // An earlier try may have brought more than the stream.
-                try fetch(here.timeline, from: max(here.position, sound), upTo: end)
+                let start = max(here.position, sound)
+                let asked = SystemClock.now()
+                try fetch(here.timeline, from: start, upTo: end)
+                let took = Duration.nanoseconds(SystemClock.now() - asked)
                 let reached = try postgres.findEndOfWAL(from: here.replayed)
                 guard reached >= end else {
                     throw TailError(
                         text: "WAL up to \(end) is needed, and what the other host sent is valid up to \(reached) only")
                 }
-                return
+                return (end.bytes - min(start.bytes, end.bytes), took)
             }
             _ = SystemClock.wait(upTo: .milliseconds(1), step: .milliseconds(1)) { false }
         }
