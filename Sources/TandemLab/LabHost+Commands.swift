@@ -34,8 +34,13 @@ extension LabHost {
         var tool = Tool(command[0], Array(command.dropFirst()))
         tool.input = Array(input.utf8)
         let ordered = tool
-        return try asLabError { () throws(SystemError) in try ordered.run(deadline: deadline, onLine: onLine) }
+        return try asLabError { () throws(SystemError) in
+            try ordered.run(deadline: deadline, outputLimit: Self.outputLimit, onLine: onLine)
+        }
     }
+
+    /// Bytes. The first ones of longer output are dropped: `demand` refuses that.
+    private static let outputLimit = 64 << 20
 
     /// As `run`, and anything but exit status 0 is an error that carries the program's words.
     @discardableResult
@@ -48,6 +53,11 @@ extension LabHost {
             throw LabError(
                 attempted: "run \(arguments.joined(separator: " ")) on the host \(name)",
                 happened: "\(result.ending) \(words)")
+        }
+        guard result.output.utf8.count < Self.outputLimit else {
+            throw LabError(
+                attempted: "read what \(arguments.joined(separator: " ")) says on the host \(name)",
+                happened: "it says more than \(Self.outputLimit >> 20) MiB")
         }
         return result.output
     }
