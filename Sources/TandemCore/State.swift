@@ -166,6 +166,10 @@ public struct HandingOver: Hashable, Sendable, Codable {
         case crash
         /// PostgreSQL answers nothing while this host lives.
         case hang
+        /// Nothing can be written here, or nothing that was written is safe.
+        case storage
+        /// PostgreSQL ends again and again here.
+        case crashLoop
         /// This host does not see its gateway, and the other one does.
         case gatewayLost
         /// This agent was told to stop.

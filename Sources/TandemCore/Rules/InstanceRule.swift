@@ -36,6 +36,7 @@ extension Node {
         else { return }
         switch postgres.condition {
         case .stopped:
+            guard !storageForbidsStart(at: now) else { return }
             // A mark that names the other node is an unfinished copy, none at all perhaps one, too (section 1): never started as it is.
             guard mayFollowPlainly(isOurs: postgres.copy?.node == policy.node, at: now) else { return }
             let operation = nextOperation()
