@@ -66,7 +66,7 @@ extension Node {
             endInstance()
         case .unusable:
             // There is nothing to start; whether a new copy may take its place is found out as for a stopped instance.
-            if case .standby = state { _ = mayFollowPlainly(isOurs: false, at: now) }
+            if case .standby = state, !storageForbidsStart(at: now) { _ = mayFollowPlainly(isOurs: false, at: now) }
         case .running(isInRecovery: true), .starting, .silent:
             return
         }

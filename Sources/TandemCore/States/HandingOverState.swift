@@ -87,6 +87,7 @@ extension Node {
                 write(given)
             } else if operation == nil, needsNoReading {
                 next.end = replayed
+                next.isEndTheirs = true
                 state = .handingOver(next)
             } else if operation == nil, let copy = ledger?.primaryCopy {
                 let search = nextOperation()
@@ -158,7 +159,12 @@ extension Node {
             // PostgreSQL may find that the disk fails before the canary does. Where the standby has everything that was acknowledged, its own
             // position will do; else the read is tried again, and when the lease is over, 4.3 decides.
             notice(.warning, "the end of WAL cannot be read from this disk: \(why)")
-            if commitsWaited { next.end = handing.replayed } else { next.notBefore = now + policy.retry }
+            if commitsWaited {
+                next.end = handing.replayed
+                next.isEndTheirs = true
+            } else {
+                next.notBefore = now + policy.retry
+            }
             next.phase = .measuring(nil)
             state = .handingOver(next)
         case (.measuring(operation), .failed(let why)):
@@ -174,7 +180,7 @@ extension Node {
     mutating func ledgerWritten(_ handing: HandingOver, _ written: Ledger, at now: Instant) {
         guard handing.phase == .writing(written) else { return }
         // Consent is given: from now on this node is the standby.
-        notes.follows = written.handoverEnd
+        notes.follows = handing.isEndTheirs ? nil : written.handoverEnd
         notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
         if case .planned(let id?) = handing.reason {
             request = PendingRequest(origin: .here(id), kind: .switchover, since: now)
