@@ -258,14 +258,6 @@ extension World {
         later(.milliseconds(random.between(100, 500)), .instanceIsUp(host.party, start: host.postgres.start))
     }
 
-    private func postgresHangs(_ host: SimHost) {
-        switch host.postgres.condition {
-        case .open: host.postgres.condition = .hung(open: true)
-        case .recovering: host.postgres.condition = .hung(open: false)
-        case .stopped, .starting, .orphaned, .hung: break
-        }
-    }
-
     /// Data may be destroyed only where the other host has all of it: what no software on two hosts can survive is no test of it.
     private func mayLose(_ host: SimHost) -> Bool {
         let peer = other(host)

@@ -131,4 +131,12 @@ extension World {
             }
         }
     }
+
+    func postgresHangs(_ host: SimHost) {
+        switch host.postgres.condition {
+        case .open: host.postgres.condition = .hung(open: true)
+        case .recovering: host.postgres.condition = .hung(open: false)
+        case .stopped, .starting, .orphaned, .hung: break
+        }
+    }
 }

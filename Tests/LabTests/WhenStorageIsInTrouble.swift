@@ -111,8 +111,8 @@ extension OnHosts {
         @Test func anAbsentStandbysWALIsNotKeptOnADiskThatIsNearlyFull() throws {
             try Self.story { pair, disk in
                 let keeps = "select setting from pg_settings where name = 'max_slot_wal_keep_size'"
-                #expect(
-                    try LabPostgres.query(keeps, on: pair.a) == ["\(SmallDisk.megabytes / 4)"], "a quarter of the disk, nearly")
+                let kept = try #require(try LabPostgres.query(keeps, on: pair.a).first.flatMap { Int($0) })
+                #expect((80...100).contains(kept), "a quarter of what ext4 leaves of the disk: \(kept) MB")
                 let slots = "select count(*) from pg_replication_slots where slot_name like 'pgtandem\\_%'"
                 #expect(try LabPostgres.query(slots, on: pair.a) == ["1"])
                 try pair.b.powerOff()
