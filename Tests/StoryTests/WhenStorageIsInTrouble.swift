@@ -67,6 +67,19 @@ import Testing
         world.expectWhole(primary: "a", within: .seconds(60))
     }
 
+    /// Its stream may run on for seconds while nothing is flushed there: commits do not wait for that.
+    @Test func theStandbysCanaryIsHeardBeforeItsStreamEnds() {
+        let world = Scene.whole(Setup(arbiter: .witness))
+        world.tellsStorage(.hangs("writes do not come back", for: .seconds(3)), at: world.b)
+        world.expectAlone(world.a, within: .seconds(2))
+        world.run(.seconds(5))
+        #expect(world.a.node.ledger?.bond == .sole, "not paired as long as it lasts")
+        world.tellsStorage(.well, at: world.b)
+        world.run(.seconds(9))
+        #expect(world.a.node.ledger?.bond == .sole, "nor before it was well for a while")
+        world.expectWhole(primary: "a", within: .seconds(5))
+    }
+
     /// No role comes to a disk that failed a moment ago: it is alone, and waits.
     @Test func theStandbyIsNotEligibleBeforeItsDiskWasWellForAWhile() {
         let world = Scene.whole(Setup(arbiter: .witness))
