@@ -135,7 +135,14 @@ extension OnHosts {
                 try pair.b.powerOff()
                 try pair.waitUntilAlone(pair.a)
                 for _ in 0..<3 {
-                    try pair.a.kill(.postmaster)
+                    let before = pair.a.postgresProcesses(.postmaster).map(\.pid)
+                    #expect(try pair.a.kill(.postmaster) == 1)
+                    // Sessions outlive their postmaster for a moment, and write.
+                    try pair.wait("another postmaster runs") {
+                        let after = pair.a.postgresProcesses(.postmaster).map(\.pid)
+                        return after.count == 1 && after != before
+                    }
+                    try pair.waitUntilAlone(pair.a)
                     try pair.letClientsWrite(100)
                 }
                 #expect(try pair.status(pair.a).notes.contains { $0.hasPrefix("PostgreSQL has ended 3 times here") })
