@@ -14,7 +14,7 @@ extension Node {
         {
             notice(.warning, why, [.init("operation", operation)])
         }
-        if instance.completed(operation, outcome, at: now + policy.retry) {
+        if instance.completed(operation, outcome, at: now + startRetry) {
             // From its first start as follower on, its WAL goes on behind the fork.
             if outcome == .done, instance.isStarting, notes.follows != nil {
                 notes.follows = nil

@@ -17,6 +17,8 @@ public enum Event: Hashable, Sendable, Codable {
     case guardEnded
     /// Whether this host's gateway answers: a quality check, never a proof (4.3).
     case gateway(isSeen: Bool)
+    /// What the canary found of this host's storage; told when it changes.
+    indirect case storage(Storage)
     indirect case ledgerWritten(Ledger)
     /// The text says why; nothing of the new ledger is on disk.
     indirect case ledgerNotWritten(Ledger, String)

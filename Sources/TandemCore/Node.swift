@@ -34,12 +34,16 @@ public struct Node: Sendable, Codable {
     var opening: OperationID?
     /// Where this node's WAL ended when it was open last.
     var lastFlushed: LSN?
+    /// `synchronous_standby_names` as it was when it was open last.
+    var lastNames: String?
     /// No other primary is supported before this; and the heartbeat it was last given for (3.1).
     var promise: Moment?
     var promised: UInt64?
     /// The present moment on both clocks.
     var moment = Moment(boot: Instant(nanoseconds: 0), raw: Instant(nanoseconds: 0))
     var seesGateway: Bool?
+    var storage = StorageKeeper()
+    var crashes = CrashKeeper()
     var windows = Event.Windows()
     var failback = FailbackKeeper()
     var gatewayLostAt: Instant?
@@ -139,6 +143,8 @@ public struct Node: Sendable, Codable {
             postgres = observation
             instance.observed(observation)
             noteStream(observation, at: now)
+            storage.observed(observation, at: now)
+            if observation.isOpen { lastNames = observation.synchronousStandbyNames }
         case .hello(let session):
             peer.begin(session)
         case .linkLost:
@@ -156,6 +162,8 @@ public struct Node: Sendable, Codable {
         case .gateway(let isSeen):
             seesGateway = isSeen
             gatewayLostAt = isSeen ? nil : gatewayLostAt ?? now
+        case .storage(let told):
+            hearStorage(told, at: now)
         case .ledgerWritten(let written):
             if writing == written { writing = nil }
             noteRenewed(written)

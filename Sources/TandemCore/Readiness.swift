@@ -37,6 +37,7 @@ extension Node {
             remarks.append(Refusal.otherCopy(ledger: ledger.standbyCopy, here: postgres.copy?.copy).text)
         }
         if case .standby = state, let remark = rejoinRemark { remarks.append(remark) }
+        remarks += storageRemarks(at: now)
         if let why = guardian.failure { remarks.append(why) }
         if let why = instance.failure, postgres?.isRunning != true { remarks.append(why) }
         if held.primary != .all, let why = addresses.primaryFailure { remarks.append(why) }

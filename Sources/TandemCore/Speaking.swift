@@ -66,6 +66,7 @@ extension Node {
         report.isLeaving = weight.isLeaving
         if case .standby = state { report.refusals = standbyRefusals(at: now).map(\.note) }
         report.seesGateway = seesGateway
+        report.storage = storageNote(at: now)
         let supported = supportedHeartbeat
         return Heartbeat(
             number: heartbeats, ledger: ledger, report: report, acknowledged: supported,
@@ -127,7 +128,8 @@ extension Node {
             ledger: ledger, role: role, condition: Weight.Condition(postgres.condition), isStreaming: postgres.isStreaming,
             copy: postgres.copy, holdsPrimary: held.primary != .none,
             holdsStandby: held.standby != .none || addresses.standby != nil,
-            standbyOrder: standbyOrder, isLeaving: isAway, asksLease: asksLease(at: now), seesGateway: seesGateway, ask: ask,
+            standbyOrder: standbyOrder, isLeaving: isAway, asksLease: asksLease(at: now), seesGateway: seesGateway,
+            hasStorageTrouble: storageTrouble(at: now) != nil, ask: ask,
             answers: Weight.Answers(answer(at: now)))
     }
 }
@@ -145,6 +147,7 @@ struct Weight: Hashable, Sendable, Codable {
     var isLeaving: Bool
     var asksLease: Bool
     var seesGateway: Bool?
+    var hasStorageTrouble: Bool
     var ask: Heartbeat.Ask?
     var answers: Answers
 

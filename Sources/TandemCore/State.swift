@@ -153,6 +153,8 @@ public struct HandingOver: Hashable, Sendable, Codable {
     public var replayed: LSN?
     /// The end of this node's WAL, once it is known.
     public var end: LSN?
+    /// It could not be read here: that is the standby's own position, and the WAL here may go on behind it.
+    public var isEndTheirs = false
     /// After a failure: not before this.
     public var notBefore: Instant?
 
@@ -166,6 +168,10 @@ public struct HandingOver: Hashable, Sendable, Codable {
         case crash
         /// PostgreSQL answers nothing while this host lives.
         case hang
+        /// Nothing can be written here, or nothing that was written is safe.
+        case storage
+        /// PostgreSQL ends again and again here.
+        case crashLoop
         /// This host does not see its gateway, and the other one does.
         case gatewayLost
         /// This agent was told to stop.

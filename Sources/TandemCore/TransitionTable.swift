@@ -16,7 +16,8 @@ public enum Cause: String, Hashable, Sendable, Codable, CaseIterable {
     case otherCopy, copyIsBack
     case mayOpen, adopted, notConfirmed, promoted, restartedAsStandby, recoveryToConfirm
     case granted, word, handoverTaken
-    case planned, askedThere, preference, crash, hang, gatewayLost, leaving, handedOver, handoverRefused, startedHere, handedBack
+    case planned, askedThere, preference, crash, hang, storage, crashLoop, gatewayLost, leaving, handedOver, handoverRefused,
+        startedHere, handedBack
     case leaseEnded
     case stopRequested
 }
@@ -68,6 +69,8 @@ public enum TransitionTable {
             "the other node is the preferred primary, or this one is barred, and everything has been ready for long", "4.4"),
         row(.primary, .handingOver, .crash, "PostgreSQL has ended while this host lives", "4.4"),
         row(.primary, .handingOver, .hang, "PostgreSQL answers nothing while this host lives", "4.4"),
+        row(.primary, .handingOver, .storage, "the storage here takes no writes, and this host lives", "4.4"),
+        row(.primary, .handingOver, .crashLoop, "PostgreSQL ends again and again here", "4.4"),
         row(.primary, .handingOver, .gatewayLost, "the gateway is lost here and not there", "4.4"),
         row(.primary, .handingOver, .leaving, "the agent was told to stop: the standby takes over first", "4.4"),
         row(

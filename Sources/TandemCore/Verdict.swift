@@ -45,6 +45,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
     case busy(String)
+    /// What is written here is not safe, or cannot be written; `well`: for so long it has been again, which is not long enough.
+    case storage(Storage, well: Duration?)
     /// By the configuration, this node is not to be primary.
     case barred
     /// A person has to decide about the directory here (section 6).
@@ -60,7 +62,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         "notToldPairedSinceBoot",
         "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "witnessSilent", "namesOverridden",
         "otherSystem",
-        "otherVersion", "busy", "barred", "cannotRejoin",
+        "otherVersion", "busy", "storage", "barred", "cannotRejoin",
         "contradiction",
     ]
 
@@ -94,6 +96,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
         case .busy: "busy"
+        case .storage: "storage"
         case .barred: "barred"
         case .cannotRejoin: "cannotRejoin"
         case .contradiction: "contradiction"
@@ -147,6 +150,9 @@ public enum Refusal: Hashable, Sendable, Codable {
             "the hosts hold different databases: system identifier \(here) here, \(there) there"
         case .otherVersion(let here, let there): "PostgreSQL \(here) here, \(there) there: a pair needs one major version"
         case .busy(let what): what
+        case .storage(let state, nil): "storage: \(state.text ?? state.word)"
+        case .storage(let state, let well?):
+            "storage: it is well again, for \(well.text) now, which is too short to be trusted; before: \(state.text ?? state.word)"
         case .barred: "this node is barred from being primary by the configuration (`barred_primary`)"
         case .cannotRejoin(let why): "this node cannot come back as standby by itself: \(why)"
         case .contradiction(let mine, let theirs):
@@ -158,7 +164,7 @@ public enum Refusal: Hashable, Sendable, Codable {
     /// A reason that no person's word removes (4.3): the instance could not be promoted, or it would be the wrong one.
     var isBeyondWords: Bool {
         switch self {
-        case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy,
+        case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy, .storage,
             .cannotRejoin,
             .contradiction:
             true

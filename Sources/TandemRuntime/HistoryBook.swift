@@ -72,6 +72,7 @@ struct HistoryBook: Sendable {
             change.wal.heard = after.newestHandoverEnd?.description
         default: break
         }
+        if let note = after.peer.report?.storage { change.evidence.append("\(after.policy.peer): \(note.text)") }
         if let ledger = before.ledger { change.evidence.append("the ledger before was \(ledger)") }
         open = change
     }

@@ -16,6 +16,7 @@ extension Event {
         case .witness: "witness"
         case .guardEnded: "guardEnded"
         case .gateway: "gateway"
+        case .storage: "storage"
         case .windows: "windows"
         case .ledgerWritten: "ledgerWritten"
         case .ledgerNotWritten: "ledgerNotWritten"

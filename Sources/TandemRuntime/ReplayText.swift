@@ -23,6 +23,7 @@ enum ReplayText {
         case .windows(let open):
             return "windows: coming back \(open.rejoin ? "open" : "closed"), failback \(open.failback ? "open" : "closed")"
         case .gateway(let isSeen): return isSeen ? "the gateway answers" : "the gateway does not answer"
+        case .storage(let storage): return "storage here: \(storage.text ?? storage.word)"
         case .ledgerWritten(let ledger): return "the ledger \(ledger) is durable"
         case .ledgerNotWritten(let ledger, let why): return "the ledger \(ledger) could not be written: \(why)"
         case .completed(let id, let outcome): return "\(operation ?? "an operation") \(id): \(Self.outcome(outcome))"

@@ -39,6 +39,7 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
         case effectsRunTwice(Party, Int)
         case slowDisk(Party)
         case gatewayLost(Party)
+        case storageFails(Party, StorageFault)
         case namesOverridden(Party)
         case diskLost(Party)
         case copyReplaced(Party)
@@ -102,6 +103,7 @@ extension Fault.Kind {
         case .effectsRunTwice(let party, let count): "the next \(count) effects on \(party) run twice"
         case .slowDisk(let party): "everything takes ten times as long on \(party)"
         case .gatewayLost(let party): "\(party) loses its gateway"
+        case .storageFails(let party, let fault): "the storage of \(party): \(fault.rawValue)"
         case .namesOverridden(let party): "somebody overrides synchronous_standby_names on \(party)"
         case .diskLost(let party): "the data disk of \(party) is lost"
         case .copyReplaced(let party): "another data directory stands in the place of \(party)'s"

@@ -30,6 +30,8 @@ enum Happening {
     case stream
     case instanceIsUp(Party, start: Int)
     case orphansEnd(Party, start: Int)
+    /// PostgreSQL finds that it cannot write.
+    case panics(Party, start: Int)
     case namesTakeEffect(Party, start: Int)
     case startAgent(Party)
     case lastAct(Party)

@@ -34,6 +34,7 @@ package enum Plan {
             if Self.lasts(kind) {
                 let around = random.pick([lease / 4, lease / 2, lease, lease + lease / 8, lease * 2, lease * 4])
                 lasts = min(random.span(around / 2, around * 2), .seconds(25))
+                if case .storageFails = kind { lasts = min(lasts * 4, .seconds(40)) }
                 if case .peerIsDown = kind { lasts = max(lasts, .seconds(8)) }
                 if case .agentStopped = kind { lasts = max(lasts, .seconds(4)) }
             }
@@ -48,7 +49,8 @@ package enum Plan {
         case .cut, .cutBoth, .isolate, .badLink, .slowLink, .stall, .ledgerLost, .copySwapped, .agentHangs, .powerOff,
             .bothPowerOff,
             .freeze, .slew, .postgresHangs, .replicaLags,
-            .slowDisk, .gatewayLost, .namesOverridden, .witnessDies, .witnessForgets, .witnessDiskFull, .peerIsDown,
+            .slowDisk, .gatewayLost, .storageFails, .namesOverridden, .witnessDies, .witnessForgets, .witnessDiskFull,
+            .peerIsDown,
             .agentStopped,
             .effectsFail, .windowsClosed, .delayed, .settingsLowered, .configurationsDiffer, .anotherDatabase, .anotherVersion:
             true
@@ -82,7 +84,8 @@ package enum Plan {
         case 46..<48: return .bothPowerOff
         case 48..<52: return .freeze(party)
         case 52..<54: return .slew(party, Int64(random.pick([-80_000, -20_000, 20_000, 80_000])))
-        case 54..<59: return .postmasterDies(party, orphans: random.chance(50))
+        case 54..<58: return .postmasterDies(party, orphans: random.chance(50))
+        case 58..<59: return .storageFails(party, random.pick(StorageFault.allCases))
         case 59..<61: return .postgresHangs(party)
         case 61..<63: return .replicaLags(party)
         case 63..<67: return .effectsFail(party, random.pick(EffectKind.allCases), random.between(1, 4))

@@ -57,6 +57,9 @@ package final class SimHost {
     var failed: EffectKind?
     var slowness = 1
     var seesGateway: Bool?
+    /// What is wrong with the disk below the data; since when it is so, or was.
+    var storage: StorageFault?
+    var storageSince: Int64?
     var isDelayed = false
     var hasLowSettings = false
     /// Somebody put another database, or another version, in its place.

@@ -76,6 +76,11 @@ extension World {
         later(.milliseconds(100), .observe(host.party, run: run))
         guard host.agentActs else { return }
         observe(host, after: .milliseconds(random.below(100) == 0 ? random.below(300) : random.below(10)))
+        if host.storageSince != nil, random.below(10) == 0,
+            host.storage != .hangs || now - (host.storageSince ?? now) > 3_000_000_000
+        {
+            tellStorage(host)
+        }
         if let sees = host.seesGateway, random.below(5) == 0 { tell(host, .gateway(isSeen: sees)) }
     }
 

@@ -48,6 +48,7 @@ extension World {
             host.hasOtherVersion = false
             tell(host, .configurationsCompared(differing: []))
             if host.seesGateway != nil { host.seesGateway = true }
+            storageIsWell(host)
             if host.postgres.override != nil {
                 host.postgres.override = nil
                 host.postgres.awaitNow(host.postgres.settings.synchronous)

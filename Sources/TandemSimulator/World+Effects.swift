@@ -103,6 +103,7 @@ extension World {
             if case .writeLedger(let ledger, _) = effect { return tell(host, .ledgerNotWritten(ledger, "no space left")) }
             if let id = effect.operation { return report(id, .failed("\(kind.rawValue) failed, as the plan says")) }
         }
+        if let why = storageRefuses(host, effect), let id = effect.operation { return report(id, .failed(why)) }
         let peer = other(host)
         switch effect {
         case .writeLedger(let ledger, let notes):

@@ -38,6 +38,7 @@ extension World {
         case .slowDisk(let party): host(party).slowness = 10
         case .gatewayLost(let party):
             for host in hosts { host.seesGateway = host.party != party }
+        case .storageFails(let party, let fault): storageFails(host(party), fault)
         case .namesOverridden(let party):
             let host = host(party)
             host.postgres.override = ""
@@ -124,6 +125,7 @@ extension World {
         case .anotherDatabase(let party): host(party).isForeign = false
         case .anotherVersion(let party): host(party).hasOtherVersion = false
         case .gatewayLost: for host in hosts { host.seesGateway = true }
+        case .storageFails(let party, _): storageIsWell(host(party))
         case .namesOverridden(let party):
             let host = host(party)
             host.postgres.override = nil
@@ -139,8 +141,7 @@ extension World {
         case .effectsFail(let party, let kind, _): host(party).failing[kind] = nil
         case .windowsClosed: setWindows(.init())
         case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced,
-            .ledgerDamaged,
-            .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges,
+            .ledgerDamaged, .switchover, .pause, .resume, .promotedByHand, .restartedByHand, .addressRemoved, .frameChanges,
             .rejoinAsked, .failbackCancelled:
             break
         }
@@ -255,14 +256,6 @@ extension World {
         host.postgres.condition = .starting(open: false)
         host.postgres.awaitNow(host.postgres.settings.synchronous)
         later(.milliseconds(random.between(100, 500)), .instanceIsUp(host.party, start: host.postgres.start))
-    }
-
-    private func postgresHangs(_ host: SimHost) {
-        switch host.postgres.condition {
-        case .open: host.postgres.condition = .hung(open: true)
-        case .recovering: host.postgres.condition = .hung(open: false)
-        case .stopped, .starting, .orphaned, .hung: break
-        }
     }
 
     /// Data may be destroyed only where the other host has all of it: what no software on two hosts can survive is no test of it.

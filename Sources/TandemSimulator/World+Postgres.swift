@@ -73,7 +73,8 @@ extension World {
     func streams(from source: SimHost, to sink: SimHost) -> Bool {
         source.isAlive && sink.isAlive && source.postgres.acceptsWrites && sink.postgres.condition == .recovering
             && !isCut(source.party, sink.party) && !isCut(sink.party, source.party)
-            && source.aside == nil && sink.aside == nil && sink.postgres.isPrefix(of: source.postgres)
+            && (source.storage ?? .hangs) == .hangs && sink.storage == nil && source.aside == nil && sink.aside == nil
+            && sink.postgres.isPrefix(of: source.postgres)
     }
 
     func stream() {
@@ -93,7 +94,9 @@ extension World {
                 source.postgres.streamedAt = now
                 sink.postgres.streamedAt = now
             }
-            guard source.isAlive, source.postgres.acceptsWrites, !source.postgres.waiting.isEmpty else { continue }
+            guard source.isAlive, (source.storage ?? .hangs) == .hangs, source.postgres.acceptsWrites,
+                !source.postgres.waiting.isEmpty
+            else { continue }
             var left: [(commit: Int32, place: Int)] = []
             for entry in source.postgres.waiting {
                 let isConfirmed = source.postgres.awaited == sink.copy && source.postgres.confirmed >= entry.place
@@ -110,7 +113,7 @@ extension World {
     /// Clients: through the primary address, and now and then by the host's own.
     func write() {
         guard isWriting else { return }
-        for host in hosts where host.isAlive && host.postgres.acceptsWrites {
+        for host in hosts where host.isAlive && host.storage == nil && host.postgres.acceptsWrites {
             if host.held.primary != .none, host.postgres.condition == .open, host.postgres.override == nil {
                 // What waits for the standby is not seen yet; everything before it is.
                 let seen = (host.postgres.waiting.first?.place ?? host.postgres.wal.count + 1) - 1
@@ -126,6 +129,14 @@ extension World {
             } else {
                 host.postgres.waiting.append((commit, host.postgres.wal.count))
             }
+        }
+    }
+
+    func postgresHangs(_ host: SimHost) {
+        switch host.postgres.condition {
+        case .open: host.postgres.condition = .hung(open: true)
+        case .recovering: host.postgres.condition = .hung(open: false)
+        case .stopped, .starting, .orphaned, .hung: break
         }
     }
 }

@@ -163,6 +163,7 @@ package final class World {
             later(.milliseconds(20), .stream)
         case .instanceIsUp(let party, let start): instanceIsUp(host(party), start)
         case .orphansEnd(let party, let start): orphansEnd(host(party), start)
+        case .panics(let party, let start): panics(host(party), start)
         case .namesTakeEffect(let party, let start): namesTakeEffect(host(party), start)
         case .startAgent(let party): startAgentIfDue(host(party))
         case .lastAct(let party): lastAct(host(party))

@@ -11,6 +11,8 @@ public struct ReportDocument: Codable, Sendable {
     public var standby_address_holder: String?
     public var leaving: Bool
     public var sees_gateway: Bool?
+    /// Absent: well, or an older agent.
+    public var storage: NoteDocument?
     public var refusals: [NoteDocument]
 
     public init(_ report: PeerReport) {
@@ -23,6 +25,7 @@ public struct ReportDocument: Codable, Sendable {
         standby_address_holder = report.standbyAddressHolder?.text
         leaving = report.isLeaving
         sees_gateway = report.seesGateway
+        storage = report.storage.map(NoteDocument.init)
         refusals = report.refusals.map(NoteDocument.init)
     }
 
@@ -35,6 +38,7 @@ public struct ReportDocument: Codable, Sendable {
         report.standbyAddressHolder = standby_address_holder.map { NodeName($0) }
         report.isLeaving = leaving
         report.seesGateway = sees_gateway
+        report.storage = storage?.note
         report.refusals = refusals.map(\.note)
         return report
     }

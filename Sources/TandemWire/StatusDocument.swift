@@ -22,6 +22,8 @@ public struct StatusDocument: Codable, Sendable {
     public var `guard`: Guard?
     /// Of a host that comes back by a rewind or a new copy: how far it is.
     public var rejoin: Rejoin?
+    /// `well`, `low`, `full`, `read_only`, `failing`, `hangs` or `gone`; what to do stands in the notes.
+    public var storage: String?
     public var paused: Bool
     public var failover_ready: Readiness
     /// What makes the pair less than it could be now, in plain words.
@@ -150,6 +152,7 @@ public struct StatusDocument: Codable, Sendable {
             condition: heard ? report.map { PostgresDocument($0.postgres).condition } : nil)
         arbiter = Arbiter(node, at: now)
         lease_ms = node.leaseLeft(at: now)?.milliseconds
+        storage = node.storageWord
         paused = node.ledger?.paused != nil
         failover_ready = Readiness(node.failoverReadiness(at: now))
         `guard` = guardian

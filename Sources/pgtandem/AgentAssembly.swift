@@ -49,7 +49,11 @@ struct AgentAssembly {
         let agent = try Agent(policy: configuration.policy, log: log)
         let addresses = try AddressAdapter(configuration, log: log)
         let historyFile = HistoryFile(stateDirectory: configuration.stateDirectory, log: log)
-        let postgres = try PostgresAdapter(configuration, history: historyFile, log: log) { agent.post(.postgres($0)) }
+        let postgres = try PostgresAdapter(configuration, history: historyFile, log: log) {
+            agent.post(.postgres($0))
+        } onStorage: {
+            agent.post(.storage($0))
+        }
         let link = LinkAdapter(to: "the other host", log: log)
         let witness = LinkAdapter(to: "the witness", log: log)
         let guardian = try GuardAdapter(configuration, log: log) { agent.post(.guardEnded) }

@@ -28,6 +28,19 @@ extension Configuration {
                 + (virtualAddresses.primary + virtualAddresses.standby).map(\.address.description))
     }
 
+    /// 4.5: at most a quarter of the file system that holds `pg_wal`, and never more than 16 GiB; beyond, an absent standby comes back by a
+    /// new copy.
+    private var slotKeepMegabytes: Int {
+        let most = 16 << 10
+        do throws(SystemError) {
+            let total = try FileFacts.space(onFileSystemOf: postgresql.dataDirectory + "/pg_wal").totalBytes
+            return max(64, min(most, Int(clamping: total >> 22)))
+        } catch {
+            // Not there yet (`init`, `join`): written again when the agent runs.
+            return most
+        }
+    }
+
     /// The include file for these settings: the peer is the source of WAL whenever this node is a standby.
     func managed(_ settings: Settings, keeping kept: KeptSettings) -> ManagedSettings {
         let source = ManagedSettings.Peer(
@@ -35,7 +48,7 @@ extension Configuration {
             slot: settings.copy?.applicationName)
         return ManagedSettings(
             cluster: cluster, node: node, port: postgresql.port, ownCopy: settings.copy, peer: source,
-            synchronousStandby: settings.synchronous, slotKeepMegabytes: 16 << 10, walLevel: kept.walLevel,
+            synchronousStandby: settings.synchronous, slotKeepMegabytes: slotKeepMegabytes, walLevel: kept.walLevel,
             walSenders: kept.walSenders, replicationSlots: kept.replicationSlots)
     }
 }

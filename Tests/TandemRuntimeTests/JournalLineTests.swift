@@ -46,7 +46,8 @@ import Testing
                         peerHeardIn: BootID("b"), follows: LSN(7), witness: WitnessSeen(generation: 3, term: Term(8), step: 1)),
                     guardUntil: moment)),
             .tick, .hello(session: SessionID(3)), .linkLost, .witnessHello(session: SessionID(4)), .guardEnded,
-            .gateway(isSeen: true),
+            .gateway(isSeen: true), .storage(.well), .storage(.low(nasty)), .storage(.full(nasty)), .storage(.readOnly(nasty)),
+            .storage(.failing(nasty)), .storage(.hangs(nasty, for: .seconds(3))), .storage(.gone(nasty)),
             .gateway(isSeen: false), .windows(.init(rejoin: false, failback: true)), .ledgerWritten(ledger),
             .ledgerNotWritten(witnessed, nasty), .stopRequested,
             .witness(WitnessAnswer(number: 1, generation: 2, record: nil), header),
@@ -87,7 +88,7 @@ import Testing
     private func isListed(_ event: Event) -> Bool {
         switch event {
         case .started, .tick, .postgres, .hello, .linkLost, .heartbeat, .witnessHello, .witness, .guardEnded, .gateway, .windows,
-            .ledgerWritten,
+            .storage, .ledgerWritten,
             .ledgerNotWritten, .completed, .addresses, .configurationsCompared, .command, .stopRequested:
             true
         }
@@ -95,7 +96,7 @@ import Testing
 
     @Test func everyEventComesBackAsItWas() throws {
         #expect(Self.events.allSatisfy(isListed))
-        #expect(Set(Self.events.map(\.word)).count == 18)
+        #expect(Set(Self.events.map(\.word)).count == 19)
         // Twice, and mixed: the second time most of them are written as what differs from the ones before.
         let all = Self.events + Self.events.reversed() + Self.events
         let read = try carried(all)

@@ -51,6 +51,7 @@ import Testing
         var report = PeerReport(
             role: .standby, boot: BootID("boot 1"), postgres: LocalPostgres(condition: .running(isInRecovery: true)))
         report.seesGateway = false
+        report.storage = RefusalNote(code: "storage", text: "the disk is full")
         return Heartbeat(
             number: 7, ledger: Self.paired, report: report, acknowledged: 6, promised: .seconds(2), asksLease: true, ask: ask,
             answer: answer)

@@ -95,6 +95,8 @@ public struct PeerReport: Hashable, Sendable, Codable {
     public var isLeaving: Bool
     /// Its gateway answers; nil: none is configured, or it was not looked at yet.
     public var seesGateway: Bool?
+    /// What is wrong with its storage; nil: nothing is known to be.
+    public var storage: RefusalNote?
     /// Why this node could not be promoted now; empty: it could.
     public var refusals: [RefusalNote]
 

@@ -88,6 +88,13 @@ public struct Policy: Hashable, Sendable, Codable {
     public var agentPatience: Duration { .seconds(30) }
     /// Between two attempts at something that failed.
     public var retry: Duration { .seconds(1) }
+    /// Storage that hung, failed or took no writes must be well again for so long before a role comes back to it, or an instance is started on it.
+    public var storagePatience: Duration { .seconds(10) }
+    /// Between two attempts to start on a full disk.
+    public var storageRetry: Duration { .seconds(10) }
+    /// So many ends of PostgreSQL on a primary within so long are a crash loop: it gives the role away as soon as somebody can take it.
+    public var crashLoopEnds: Int { 3 }
+    public var crashLoopSpan: Duration { .seconds(300) }
     /// How long a standby may run beside a primary that serves without getting on, before it is looked at why: longer than a reconnection.
     public var rejoinPatience: Duration { .seconds(3) }
     /// A role that comes back within this after it was given back was not well there: the next failback waits twice as long.

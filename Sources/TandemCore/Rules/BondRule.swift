@@ -6,6 +6,7 @@ extension Node {
         }
         var refusals: [Refusal] = incompatibilities(with: report)
         if report.isLeaving { refusals.append(.peerLeaving) }
+        if let note = report.storage { refusals.append(.peerSays(note)) }
         if report.role != .standby {
             refusals.append(.peerSays(.init(code: "notStandby", text: "the other node's role is \(report.role.rawValue)")))
         }
@@ -31,6 +32,8 @@ extension Node {
     /// 4.1: is the standby lost or not fit, by what it says itself or what is seen of it?
     func mustPart(_ primary: Primary, at now: Instant) -> Refusal? {
         guard let ledger, ledger.bond == .paired else { return nil }
+        // Alone, it could commit nothing either, and nobody could take over.
+        if storageStopsCommits { return nil }
         guard let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
             // It cannot consent; the witness can, in its place. With `manual`, only a person.
             // As long as its WAL stream runs, nobody waits: its agent may only be restarting.
@@ -53,6 +56,8 @@ extension Node {
         if let names = overriddenNames(), let since = primary.overriddenSince, now - since > policy.streamPatience {
             return .namesOverridden(names)
         }
+        // Commits would wait for what cannot be written there.
+        if let note = report.storage { return .peerSays(note) }
         switch report.postgres.condition {
         case .stopped, .orphaned: return .postgresNotReady("the standby's PostgreSQL has ended")
         case .unusable(let why): return .postgresNotReady("the standby's data directory cannot be used: \(why)")

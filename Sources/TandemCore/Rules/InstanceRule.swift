@@ -36,6 +36,7 @@ extension Node {
         else { return }
         switch postgres.condition {
         case .stopped:
+            guard !storageForbidsStart(at: now) else { return }
             // A mark that names the other node is an unfinished copy, none at all perhaps one, too (section 1): never started as it is.
             guard mayFollowPlainly(isOurs: postgres.copy?.node == policy.node, at: now) else { return }
             let operation = nextOperation()
@@ -65,7 +66,7 @@ extension Node {
             endInstance()
         case .unusable:
             // There is nothing to start; whether a new copy may take its place is found out as for a stopped instance.
-            if case .standby = state { _ = mayFollowPlainly(isOurs: false, at: now) }
+            if case .standby = state, !storageForbidsStart(at: now) { _ = mayFollowPlainly(isOurs: false, at: now) }
         case .running(isInRecovery: true), .starting, .silent:
             return
         }

@@ -82,6 +82,9 @@ extension Node {
         // and a promise that was given meanwhile would say that nothing is missing.
         if policy.mode == .asynchronous, ownPosition == nil { return false }
         let idle = now - lease.servedAt
+        // Who can neither serve nor hand over lets the other one claim (4.4).
+        if storageIsUnfit(at: now), idle > policy.handoverPatience { return false }
+        if case .handingOver(let handing) = state, handing.reason == .storage, handing.phase == .ending(nil) { return false }
         switch postgres.condition {
         case .running(isInRecovery: false): return true
         case .unusable: return false
@@ -100,13 +103,14 @@ extension Node {
     mutating func noteServing(at now: Instant) {
         if let postgres, postgres.isOpen { lastFlushed = postgres.flushed ?? lastFlushed }
         // A standby has nothing to serve yet: its patience begins when the role is its own.
-        if postgres?.isOpen == true || newest?.primary != policy.node { lease.servedAt = now }
+        if postgres?.isOpen == true && !storageIsUnfit(at: now) || newest?.primary != policy.node { lease.servedAt = now }
         // Recovered, and ready for the lease that it waits for: nothing here keeps it from serving.
-        if case .waiting = state, postgres?.isRecovering == true { lease.servedAt = now }
+        if case .waiting = state, postgres?.isRecovering == true, !storageIsUnfit(at: now) { lease.servedAt = now }
         // The same on the way to opening. What keeps it may be of its own, so it falls silent after its patience, for as long as the other one
         // needs to claim; if that one cannot either, it asks again: else nobody would be primary, ever (L1).
         if case .promoting(let promoting) = state, promoting.rung == .starting, postgres?.isRecovering == true,
-            leaseIsMissing(at: now), let ledger, now - lease.servedAt > policy.recoveryPatience + ledger.lease * 2
+            !storageIsUnfit(at: now), leaseIsMissing(at: now), let ledger,
+            now - lease.servedAt > policy.recoveryPatience + ledger.lease * 2
         {
             lease.servedAt = now
         }

@@ -5,6 +5,7 @@ extension Node {
         var refusals: [Refusal] = []
         if ledger.primary != policy.peer || ledger.bond != .paired { refusals.append(.notPaired(ledger)) }
         refusals += instanceReadiness(at: now)
+        if let trouble = storageTrouble(at: now) { refusals.append(trouble) }
         if policy.barredPrimary == policy.node, !failback.isBarLifted { refusals.append(.barred) }
         if flaw != .otherCopyAdopts, let copy = postgres?.copy,
             copy.node != policy.node || (ledger.bond == .paired && copy.copy != ledger.standbyCopy)

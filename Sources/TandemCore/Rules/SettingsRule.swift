@@ -26,7 +26,7 @@ extension Node {
     /// The settings follow the DURABLE ledger, so commits stop waiting only after `sole` is on disk, and wait before `paired` is
     /// written (4.1 step 3, 4.2 step 1; mistake 15).
     mutating func keepSettings(at now: Instant) {
-        guard settings.pending == nil, now >= settings.notBefore ?? now, let wanted = wantedSettings(),
+        guard settings.pending == nil, now >= settings.notBefore ?? now, let wanted = wantedSettings(at: now),
             wanted != settings.written
         else { return }
         let operation = nextOperation()
@@ -35,7 +35,7 @@ extension Node {
     }
 
     /// nil: leave them as they are.
-    private func wantedSettings() -> Settings? {
+    private func wantedSettings(at now: Instant) -> Settings? {
         guard let ledger, let mark = postgres?.copy, mark.node == policy.node else { return nil }
         let own = mark.copy
         let heard = peer.isLinked ? peer.report?.postgres.copy.flatMap { $0.node == policy.peer ? $0.copy : nil } : nil
@@ -58,12 +58,28 @@ extension Node {
                 }
             return Settings(
                 copy: own, synchronous: synchronous(waitedFor),
-                slot: joining?.copy ?? heard ?? joined ?? ledger.standbyCopy ?? ledger.paused?.standby ?? settings.written?.slot)
+                slot: dropsSlot(at: now)
+                    ? nil
+                    : joining?.copy ?? heard ?? joined ?? ledger.standbyCopy ?? ledger.paused?.standby ?? settings.written?.slot)
+        }
+    }
+
+    /// 4.5: before the WAL that an absent standby, or one that cannot write, will ask for fills the disk, it is no longer kept; that
+    /// standby comes back by a new copy if it is away for too long.
+    private func dropsSlot(at now: Instant) -> Bool {
+        guard ledger?.bond == .sole, joining == nil, postgres?.replicas.contains(where: \.isStreaming) == false,
+            !peer.isHeard(within: policy.silence, at: now) || peer.report?.storage != nil
+        else { return false }
+        switch storage.state {
+        case .low, .full: return true
+        case .well, .readOnly, .failing, .hangs, .gone: return false
         }
     }
 
     /// The settings of the present state are in the file, and nothing older is on its way there.
-    var settingsAreInPlace: Bool { settings.pending == nil && (wantedSettings().map { $0 == settings.written } ?? true) }
+    func settingsAreInPlace(at now: Instant) -> Bool {
+        settings.pending == nil && (wantedSettings(at: now).map { $0 == settings.written } ?? true)
+    }
 
     private var emptiesEarly: Bool {
         guard flaw == .namesEmptiedBeforeSole, case .primary(let primary) = state else { return false }

@@ -5,14 +5,14 @@ extension Node {
         let id = nextOperation().number
         var handing = HandingOver(id: id, since: now, reason: reason, phase: .preparing(checkpoint: nil), replayed: nil, end: nil)
         switch reason {
-        case .planned, .plannedThere, .preference, .leaving, .gatewayLost:
+        case .planned, .plannedThere, .preference, .leaving, .gatewayLost, .crashLoop:
             if postgres?.isOpen == true {
                 // What the checkpoint writes now, the shutdown need not write while clients wait.
                 let checkpoint = nextOperation()
                 handing.phase = .preparing(checkpoint: checkpoint)
                 order(.checkpoint(checkpoint))
             }
-        case .crash, .hang, .returned:
+        case .crash, .hang, .storage, .returned:
             // Writes end first; the standby's word is fetched meanwhile.
             let operation = nextOperation()
             handing.phase = .ending(operation)
@@ -33,6 +33,8 @@ extension Node {
         case .preference: .preference
         case .crash: .crash
         case .hang: .hang
+        case .storage: .storage
+        case .crashLoop: .crashLoop
         case .gatewayLost: .gatewayLost
         case .leaving: .leaving
         case .returned: .handedBack
@@ -83,6 +85,10 @@ extension Node {
                 next.phase = .writing(given)
                 state = .handingOver(next)
                 write(given)
+            } else if operation == nil, needsNoReading {
+                next.end = replayed
+                next.isEndTheirs = true
+                state = .handingOver(next)
             } else if operation == nil, let copy = ledger?.primaryCopy {
                 let search = nextOperation()
                 next.phase = .measuring(search)
@@ -93,6 +99,19 @@ extension Node {
         case .writing:
             break
         }
+    }
+
+    /// Synchronous: every acknowledged commit is flushed at the standby, and a promotion replays all that it has flushed. So its own
+    /// position will do where a read would hang as the writes do.
+    private var needsNoReading: Bool {
+        if case .hangs = storage.state { return commitsWaited }
+        return false
+    }
+
+    /// By the ledger, and by what the server said last while it was open: nobody's own setting has let commits through meanwhile.
+    private var commitsWaited: Bool {
+        guard policy.mode == .synchronous, let ledger, ledger.bond == .paired, let copy = ledger.standbyCopy else { return false }
+        return lastNames == copy.synchronousStandbyNames
     }
 
     private func isReturned(_ handing: HandingOver) -> Bool {
@@ -136,6 +155,18 @@ extension Node {
             next.end = end
             next.phase = .measuring(nil)
             state = .handingOver(next)
+        case (.measuring(operation), .failed(let why)) where commitsWaited || storageIsUnfit(at: now):
+            // PostgreSQL may find that the disk fails before the canary does. Where the standby has everything that was acknowledged, its own
+            // position will do; else the read is tried again, and when the lease is over, 4.3 decides.
+            notice(.warning, "the end of WAL cannot be read from this disk: \(why)")
+            if commitsWaited {
+                next.end = handing.replayed
+                next.isEndTheirs = true
+            } else {
+                next.notBefore = now + policy.retry
+            }
+            next.phase = .measuring(nil)
+            state = .handingOver(next)
         case (.measuring(operation), .failed(let why)):
             startHere(handing, [.busy(why)], at: now)
         case (.measuring(operation), _):
@@ -149,7 +180,7 @@ extension Node {
     mutating func ledgerWritten(_ handing: HandingOver, _ written: Ledger, at now: Instant) {
         guard handing.phase == .writing(written) else { return }
         // Consent is given: from now on this node is the standby.
-        notes.follows = written.handoverEnd
+        notes.follows = handing.isEndTheirs ? nil : written.handoverEnd
         notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
         if case .planned(let id?) = handing.reason {
             request = PendingRequest(origin: .here(id), kind: .switchover, since: now)
@@ -183,7 +214,7 @@ extension Node {
         switch handing.reason {
         case .planned(let id?): order(.answer(id, .refused(refusals.map(\.note))))
         case .plannedThere(let request): answerThere = .requestRefused(request: request, refusals.map(\.note))
-        case .planned(nil), .preference, .crash, .hang, .gatewayLost, .leaving, .returned: break
+        case .planned(nil), .preference, .crash, .hang, .storage, .crashLoop, .gatewayLost, .leaving, .returned: break
         }
     }
 }

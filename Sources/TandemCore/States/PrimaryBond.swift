@@ -102,7 +102,7 @@ extension Node {
         if primary.restart == operation {
             next.restart = nil
             instance.isStale = true
-            if case .failed = outcome { next.restartNotBefore = now + policy.retry }
+            if case .failed = outcome { next.restartNotBefore = now + startRetry }
             state = .primary(next)
             return
         }

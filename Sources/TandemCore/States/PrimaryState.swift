@@ -73,6 +73,18 @@ extension Node {
         let holder = wantedStandbyHolder(next.ordered.holder, at: now)
         if holder != next.ordered.holder { next.ordered = .init(holder: holder, number: heartbeats + 1) }
         state = .primary(next)
+        if storageIsUnfit(at: now), case .go = mayHandOver(crashed: true, at: now) {
+            notice(.warning, "the storage here takes no writes: the standby takes over")
+            return beginHandover(.storage, at: now)
+        }
+        if isInCrashLoop(at: now), case .go = mayHandOver(crashed: false, at: now) {
+            notice(
+                .warning,
+                "PostgreSQL has ended \(policy.crashLoopEnds) times here within \(policy.crashLoopSpan.text): the standby takes over"
+            )
+            crashes = CrashKeeper()
+            return beginHandover(.crashLoop, at: now)
+        }
         if gatewayIsOnlyLostHere(at: now), case .go = mayHandOver(crashed: false, at: now) {
             notice(.warning, "the gateway does not answer this host, and answers the other one: the standby takes over")
             return beginHandover(.gatewayLost, at: now)
@@ -91,8 +103,11 @@ extension Node {
         let isHung: Bool = if case .silent? = postgres?.condition { true } else { false }
         if case .go = mayHandOver(crashed: true, at: now) {
             notice(.warning, "PostgreSQL \(isHung ? "answers nothing" : "has ended") here: the standby takes over")
-            return beginHandover(isHung ? .hang : .crash, at: now)
+            return beginHandover(storage.state.isTrouble ? .storage : isHung ? .hang : .crash, at: now)
         }
+        // Nothing is started where it can only fail; who is paired lets the lease go meanwhile (3.1).
+        if storageForbidsStart(at: now) { return }
+        crashes.ended(at: now)
         let mustConfirm = newest?.bond == .paired && (policy.mode == .synchronous || lends)
         notice(
             .warning,

@@ -18,7 +18,7 @@ extension Node {
                 confirm(promoting, at: now)
             } else if postgres.isRecovering {
                 // 5.3: `synchronous_standby_names` is set before the promotion.
-                if settingsAreInPlace { climb(promoting, at: now) }
+                if settingsAreInPlace(at: now) { climb(promoting, at: now) }
             } else {
                 keepInstanceRecovering(at: now)
             }

@@ -21,10 +21,11 @@ final class PostgresAdapter: PostgresPort {
     private let slots = StandbySlot()
     private let checks = Lane(name: "settings-check")
     private let sizes = SegmentSize()
+    private let canary: StorageCanary
 
     init(
         _ configuration: Configuration, history: HistoryFile, log: Logger,
-        onObservation: @escaping @Sendable (LocalPostgres) -> Void
+        onObservation: @escaping @Sendable (LocalPostgres) -> Void, onStorage: @escaping @Sendable (Storage) -> Void
     ) throws {
         self.configuration = configuration
         self.log = log
@@ -37,6 +38,7 @@ final class PostgresAdapter: PostgresPort {
         let checks = self.checks
         let sizes = self.sizes
         let slots = self.slots
+        canary = try StorageCanary(dataDirectory: configuration.postgresql.dataDirectory, deliver: onStorage)
         watch = try Watch(configuration.instance) { observation in
             box.remember(observation)
             onObservation(observation)
@@ -67,9 +69,14 @@ final class PostgresAdapter: PostgresPort {
     /// Before anything is adopted: programs that an agent before this one was killed over.
     func endLeftovers() throws { try comingBack.endLeftovers() }
 
-    func startWatching() throws { try watch.start() }
+    func startWatching() throws {
+        try watch.start()
+        try canary.start()
+    }
+
     func stopWatching() {
         watch.stop()
+        canary.stop()
         checks.stop()
     }
     func look() -> LocalPostgres { watch.lookNow() }
@@ -141,21 +148,26 @@ final class PostgresAdapter: PostgresPort {
     }
 
     func configure(_ settings: Settings) throws {
+        let slotBefore = slots.name
         slots.name = settings.slot?.applicationName
         let wanted = configuration.managed(settings, keeping: kept)
         try instance.write(wanted)
         // Where nobody waits for it: the slot, and whether somebody else's setting counts instead of ours.
-        checks.submit { [self] in check(wanted, settings.slot) }
+        checks.submit { [self] in check(wanted, settings.slot, before: slotBefore) }
     }
 
     func survey() throws -> Survey { try comingBack.survey() }
-    func rejoin(_ way: RejoinWay) throws { try comingBack.perform(way) }
+    func rejoin(_ way: RejoinWay) throws { try canary.paused { try comingBack.perform(way) } }
 
-    private func check(_ wanted: ManagedSettings, _ slot: CopyID?) {
+    private func check(_ wanted: ManagedSettings, _ slot: CopyID?, before: String?) {
         do {
             guard try instance.postmaster() != nil else { return }
             if let slot {
                 try keepSlot(slot)
+            } else if before != nil, look().isOpen {
+                // 4.5: given up on purpose.
+                try instance.dropAbandonedSlots(prefix: "pgtandem_", keeping: [])
+                log.warning("WAL is not kept for the absent standby any more: little room is left on this disk")
             } else {
                 try instance.dropIdleSlots(prefix: "pgtandem_")
             }
