@@ -28,6 +28,8 @@ public struct Node: Sendable, Codable {
     var addresses = AddressKeeper()
     var settings = SettingsKeeper()
     var freshness = Freshness()
+    /// Since when the heartbeat row cannot be written or read here.
+    var rowTroubleSince: Instant?
     var lease = LeaseKeeper()
     var guardian = GuardKeeper()
     /// An order to open the instance that is under way: it may still open, whatever has been decided since.
@@ -139,6 +141,7 @@ public struct Node: Sendable, Codable {
             postgres = observation
             instance.observed(observation)
             noteStream(observation, at: now)
+            noteRow(observation, at: now)
         case .hello(let session):
             peer.begin(session)
         case .linkLost:
