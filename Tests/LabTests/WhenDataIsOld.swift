@@ -40,7 +40,8 @@ extension OnHosts {
         private func expectFresh(_ pair: PairOnHosts) throws {
             try pair.waitUntilWhole(primary: "a")
             #expect(try (pair.status(pair.b).lag_seconds ?? .infinity) < 2)
-            #expect(try pair.status(pair.b).notes.isEmpty)
+            let notes = try pair.status(pair.b).notes
+            #expect(notes.isEmpty, "\(notes)")
         }
 
         @Test func aDelayedStandbyServesNobodyAndIsNotPromoted() throws {

@@ -31,11 +31,12 @@ extension Node {
                     : "the heartbeat row has not been read for \(span): \(trouble). The age of the data here is told by WAL positions alone"
             )
         }
-        if let shown = postgres?.row?.shownAge, let age = dataAge(at: now) {
+        // Both of one reading: what has been replayed since makes no difference between clocks.
+        if let shown = postgres?.row?.shownAge, let age = freshness.rowAge {
             let apart = shown - age
             if max(apart, .zero - apart) > policy.clockTolerance {
                 remarks.append(
-                    "`now() - at` of pgtandem.heartbeat shows \(shown.text) here, and the data is \(age.text) old: the hosts' clocks are apart, which"
+                    "`now() - at` of pgtandem.heartbeat shows \(shown.text) here, and the row was \(age.text) old: the hosts' clocks are apart, which"
                         + " misleads monitoring; nothing is decided by them")
             }
         }
