@@ -25,7 +25,7 @@ extension Node {
         }
         if let answered = answerThere?.request, heartbeat.ask?.request != answered { answerThere = nil }
         if heartbeat.report.postgres.isOpen, let flushed = heartbeat.report.postgres.flushed {
-            freshness.primaryWas(at: flushed, now)
+            freshness.primaryWas(at: flushed, beat: heartbeat.report.postgres.row?.beat, now)
         }
         // 5.8: another database: refuse, say so, touch nothing.
         if let foreign = incompatibilities(with: heartbeat.report).first { return refuseOnce(foreign) }

@@ -28,6 +28,8 @@ public struct Node: Sendable, Codable {
     var addresses = AddressKeeper()
     var settings = SettingsKeeper()
     var freshness = Freshness()
+    /// Since when the heartbeat row cannot be written or read here.
+    var rowTroubleSince: Instant?
     var lease = LeaseKeeper()
     var guardian = GuardKeeper()
     /// An order to open the instance that is under way: it may still open, whatever has been decided since.
@@ -145,6 +147,7 @@ public struct Node: Sendable, Codable {
             noteStream(observation, at: now)
             storage.observed(observation, at: now)
             if observation.isOpen { lastNames = observation.synchronousStandbyNames }
+            noteRow(observation, at: now)
         case .hello(let session):
             peer.begin(session)
         case .linkLost:

@@ -44,6 +44,8 @@ extension Node {
         if held.standby != .all, let why = addresses.standbyFailure { remarks.append(why) }
         if case .differs(let keys, _) = configuration { remarks.append(Refusal.configurationsDiffer(keys).text) }
         if let remark = failbackRemark(at: now) { remarks.append(remark) }
+        if let remark = readRemark(at: now) { remarks.append(remark) }
+        remarks += rowRemarks(at: now)
         if case .primary(let primary) = state {
             if let parting = primary.parting {
                 remarks.append(

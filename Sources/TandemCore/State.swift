@@ -98,6 +98,8 @@ public struct Primary: Hashable, Sendable, Codable {
     public var overriddenSince: Instant?
     /// Since when the standby has been seen without a WAL stream.
     public var streamLostSince: Instant?
+    /// Since when an asynchronous standby has not said how far it is behind (4.6).
+    public var lagUnknownSince: Instant?
     /// What the standby has confirmed, and since when it has not confirmed more, although there is more.
     public var confirmed: LSN?
     public var unconfirmedSince: Instant?

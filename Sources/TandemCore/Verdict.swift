@@ -23,6 +23,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     case postgresNotReady(String)
     case notStreaming
     case delayed
+    /// Replay is paused: nothing that it receives is seen there, and a promotion may wait for ever.
+    case replayPaused
     case settingsTooLow([String])
     case configurationsDiffer([String])
     case behind(by: UInt64, limit: UInt64)
@@ -57,8 +59,8 @@ public enum Refusal: Hashable, Sendable, Codable {
 
     /// Every code that a node makes by itself.
     public static let codes = [
-        "noLedger", "notPrimary", "notPaired", "otherCopy", "postgresNotReady", "notStreaming", "delayed", "settingsTooLow",
-        "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving",
+        "noLedger", "notPrimary", "notPaired", "otherCopy", "postgresNotReady", "notStreaming", "delayed", "replayPaused",
+        "settingsTooLow", "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving",
         "notToldPairedSinceBoot",
         "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "witnessSilent", "namesOverridden",
         "otherSystem",
@@ -76,6 +78,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .postgresNotReady: "postgresNotReady"
         case .notStreaming: "notStreaming"
         case .delayed: "delayed"
+        case .replayPaused: "replayPaused"
         case .settingsTooLow: "settingsTooLow"
         case .configurationsDiffer: "configurationsDiffer"
         case .behind: "behind"
@@ -116,9 +119,13 @@ public enum Refusal: Hashable, Sendable, Codable {
                 + " run `pgtandem join` here"
         case .postgresNotReady(let what): "PostgreSQL is not ready: \(what)"
         case .notStreaming: "the standby receives no WAL stream"
-        case .delayed: "the standby is delayed on purpose (recovery_min_apply_delay)"
+        case .delayed:
+            "the standby is delayed on purpose: to make it eligible, ALTER SYSTEM RESET recovery_min_apply_delay there, or take it out of the"
+                + " configuration, and reload"
+        case .replayPaused: "replay is paused on the standby: run `select pg_wal_replay_resume()` there"
         case .settingsTooLow(let names):
-            "\(names.joined(separator: ", ")) lower here than at the primary: a promotion would kill the server"
+            "\(names.joined(separator: ", ")) lower on the standby than on the primary: a promotion would kill the server, and replay may pause;"
+                + " raise it there and restart PostgreSQL there"
         case .configurationsDiffer(let keys): "the configurations of the hosts differ in \(keys.joined(separator: ", "))"
         case .behind(let bytes, let limit): "the standby is \(bytes) bytes behind; the limit is \(limit)"
         case .tooOld(let age, let limit): "the standby's data is \(age.text) old; the limit is \(limit.text)"
@@ -168,7 +175,8 @@ public enum Refusal: Hashable, Sendable, Codable {
             .cannotRejoin,
             .contradiction:
             true
-        case .notPaired, .otherCopy, .notStreaming, .delayed, .configurationsDiffer, .behind, .tooOld, .lagUnknown, .peerSilent,
+        case .notPaired, .otherCopy, .notStreaming, .delayed, .replayPaused, .configurationsDiffer, .behind, .tooOld, .lagUnknown,
+            .peerSilent,
             .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
             .arbiterSilent, .witnessSilent, .frameChanges, .barred, .peerSays:
             false

@@ -60,6 +60,7 @@ package struct Fault: Hashable, Sendable, Codable, CustomStringConvertible {
         case promotedByHand(Party)
         case restartedByHand(Party)
         case delayed(Party)
+        case replayPaused(Party)
         case settingsLowered(Party)
         case configurationsDiffer
         case anotherDatabase(Party)
@@ -123,6 +124,7 @@ extension Fault.Kind {
         case .promotedByHand(let party): "somebody promotes PostgreSQL on \(party) by hand"
         case .restartedByHand(let party): "somebody restarts PostgreSQL on \(party)"
         case .delayed(let party): "somebody sets recovery_min_apply_delay on \(party)"
+        case .replayPaused(let party): "somebody pauses replay on \(party)"
         case .settingsLowered(let party): "somebody lowers max_connections on \(party)"
         case .configurationsDiffer: "the configurations of the hosts differ"
         case .anotherDatabase(let party): "another database stands in the place of \(party)'s"

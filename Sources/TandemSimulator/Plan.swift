@@ -52,7 +52,8 @@ package enum Plan {
             .slowDisk, .gatewayLost, .storageFails, .namesOverridden, .witnessDies, .witnessForgets, .witnessDiskFull,
             .peerIsDown,
             .agentStopped,
-            .effectsFail, .windowsClosed, .delayed, .settingsLowered, .configurationsDiffer, .anotherDatabase, .anotherVersion:
+            .effectsFail, .windowsClosed, .delayed, .replayPaused, .settingsLowered, .configurationsDiffer,
+            .anotherDatabase, .anotherVersion:
             true
         case .agentDies, .guardDies, .agentAndGuardDie, .postmasterDies, .effectsRunTwice, .diskLost, .copyReplaced,
             .ledgerDamaged,
@@ -109,7 +110,7 @@ package enum Plan {
         case 97..<98:
             return random.pick([
                 .promotedByHand(party), .restartedByHand(party), .restartedByHand(party), .delayed(party),
-                .settingsLowered(party),
+                .settingsLowered(party), .replayPaused(party),
                 .configurationsDiffer, .anotherDatabase(party), .anotherVersion(party),
             ])
         case 98..<99:

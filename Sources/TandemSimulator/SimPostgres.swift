@@ -39,6 +39,16 @@ struct SimPostgres {
     /// What the standby had at the last exchange; confirmed at the next one.
     var sent = 0
 
+    /// In the heartbeat row, as the data files and the WAL here have it.
+    var beat: UInt64 = 0
+    /// Somebody has paused replay: from then on the data stands still, the WAL does not.
+    var pausedAt: (end: LSN, beat: UInt64)?
+
+    mutating func pauseReplay() {
+        guard condition == .recovering else { return }
+        pausedAt = (end, beat)
+    }
+
     static func position(_ count: Int) -> LSN { LSN(UInt64(count) * 100 + 1000) }
     static func count(_ position: LSN) -> Int { max(0, Int((position.bytes - 1000) / 100)) }
 
@@ -60,6 +70,7 @@ struct SimPostgres {
     /// Every process is gone; whoever waited for an answer gets none.
     mutating func endAll() {
         condition = .stopped
+        pausedAt = nil
         waiting = []
         start += 1
         openedByAgent = false

@@ -43,6 +43,7 @@ extension World {
             host.slowness = 1
             host.streamIsThrottled = false
             host.isDelayed = false
+            host.postgres.pausedAt = nil
             host.hasLowSettings = false
             host.isForeign = false
             host.hasOtherVersion = false

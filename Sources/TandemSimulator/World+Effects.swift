@@ -238,6 +238,8 @@ extension World {
         host.postgres.timeline += 1
         host.postgres.condition = .open
         host.postgres.openedByAgent = true
+        // A promotion ends the pause.
+        host.postgres.pausedAt = nil
         host.postgres.openedFrom = host.postgres.wal.count
         host.postgres.confirmed = 0
         host.postgres.sent = 0

@@ -52,6 +52,7 @@ extension World {
         case .ledgerLost(let party): ledgerIsLost(host(party))
         case .restartedByHand(let party): restartedByHand(host(party))
         case .delayed(let party): host(party).isDelayed = true
+        case .replayPaused(let party): host(party).postgres.pauseReplay()
         case .settingsLowered(let party): host(party).hasLowSettings = true
         case .configurationsDiffer: for host in hosts { tell(host, .configurationsCompared(differing: ["limits.promote.bytes"])) }
         case .anotherDatabase(let party): host(party).isForeign = true
@@ -120,6 +121,7 @@ extension World {
         case .replicaLags(let party): host(party).streamIsThrottled = false
         case .slowDisk(let party): host(party).slowness = 1
         case .delayed(let party): host(party).isDelayed = false
+        case .replayPaused(let party): host(party).postgres.pausedAt = nil
         case .settingsLowered(let party): host(party).hasLowSettings = false
         case .configurationsDiffer: for host in hosts { tell(host, .configurationsCompared(differing: [])) }
         case .anotherDatabase(let party): host(party).isForeign = false
@@ -247,15 +249,6 @@ extension World {
             host.postgres.endAll()
         }
         observe(host, after: .milliseconds(random.between(1, 20)))
-    }
-
-    /// `pg_ctl restart` by somebody: `standby.signal` makes a standby of it.
-    private func restartedByHand(_ host: SimHost) {
-        guard host.isAlive, host.postgres.condition == .open else { return }
-        host.postgres.endAll()
-        host.postgres.condition = .starting(open: false)
-        host.postgres.awaitNow(host.postgres.settings.synchronous)
-        later(.milliseconds(random.between(100, 500)), .instanceIsUp(host.party, start: host.postgres.start))
     }
 
     /// Data may be destroyed only where the other host has all of it: what no software on two hosts can survive is no test of it.

@@ -19,6 +19,10 @@ extension World {
         }
         let peer = other(host)
         let streams = now - own.streamedAt < 1_000_000_000
+        if seen.isRunning, own.beat > 0 {
+            let beat = seen.isRecovering ? own.pausedAt?.beat ?? own.beat : own.beat
+            seen.row = HeartbeatRow(beat: beat, turn: second)
+        }
         if seen.isOpen {
             seen.flushed = own.end
             if streams, peer.postgres.condition == .recovering || peer.isFrozen || isCut(host.party, peer.party), own.sent > 0 {
@@ -31,11 +35,15 @@ extension World {
             }
         } else if seen.isRecovering {
             seen.received = own.end
-            seen.replayed = own.end
+            seen.replayed = own.pausedAt?.end ?? own.end
+            seen.isReplayPaused = own.pausedAt != nil
             seen.isStreaming = streams
         }
         return seen
     }
+
+    /// The heartbeat row is written and read once in each.
+    private var second: UInt64 { UInt64(now / 1_000_000_000) }
 
     private func condition(_ postgres: SimPostgres) -> LocalPostgres.Condition {
         switch postgres.condition {
@@ -80,6 +88,11 @@ extension World {
     func stream() {
         for source in hosts {
             let sink = other(source)
+            if source.postgres.condition == .open, source.postgres.beat < second,
+                source.node.heartbeatRowTerm(at: source.clock.now(now).boot) != nil
+            {
+                source.postgres.beat = second
+            }
             if streams(from: source, to: sink) {
                 // What it had at the last exchange is confirmed with this one.
                 source.postgres.confirmed = min(source.postgres.sent, sink.postgres.wal.count)
@@ -89,6 +102,8 @@ extension World {
                     let from = sink.postgres.wal.count
                     sink.postgres.wal.append(contentsOf: source.postgres.wal[from..<from + count])
                 }
+                // The row is WAL behind all commits.
+                if sink.postgres.wal.count == source.postgres.wal.count { sink.postgres.beat = source.postgres.beat }
                 sink.postgres.timeline = source.postgres.timeline
                 source.postgres.sent = sink.postgres.wal.count
                 source.postgres.streamedAt = now
@@ -130,6 +145,15 @@ extension World {
                 host.postgres.waiting.append((commit, host.postgres.wal.count))
             }
         }
+    }
+
+    /// `pg_ctl restart` by somebody: `standby.signal` makes a standby of it.
+    func restartedByHand(_ host: SimHost) {
+        guard host.isAlive, host.postgres.condition == .open else { return }
+        host.postgres.endAll()
+        host.postgres.condition = .starting(open: false)
+        host.postgres.awaitNow(host.postgres.settings.synchronous)
+        later(.milliseconds(random.between(100, 500)), .instanceIsUp(host.party, start: host.postgres.start))
     }
 
     func postgresHangs(_ host: SimHost) {

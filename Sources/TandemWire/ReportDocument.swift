@@ -58,6 +58,9 @@ public struct PostgresDocument: Codable, Sendable {
     public var replicas: [ReplicaDocument]
     public var capacity: [Int]?
     public var delayed: Bool
+    public var replay_paused: Bool?
+    /// Of the heartbeat row.
+    public var beat: UInt64?
     public var copy: String?
     public var copy_node: String?
 
@@ -101,6 +104,8 @@ public struct PostgresDocument: Codable, Sendable {
         }
         capacity = postgres.capacity.map { [$0.connections, $0.workers, $0.senders, $0.preparedTransactions, $0.locks] }
         delayed = postgres.isDelayed
+        replay_paused = postgres.isReplayPaused
+        beat = postgres.row?.beat
         copy = postgres.copy?.copy.text
         copy_node = postgres.copy?.node.text
     }
@@ -138,6 +143,8 @@ public struct PostgresDocument: Codable, Sendable {
                 locks: capacity[4])
         }
         postgres.isDelayed = delayed
+        postgres.isReplayPaused = replay_paused
+        postgres.row = beat.map { HeartbeatRow(beat: $0, turn: 0) }
         if let copy, let copy_node {
             guard let id = CopyID(copy) else { throw WireError("`\(copy)` is no copy id") }
             postgres.copy = .init(copy: id, node: NodeName(copy_node))

@@ -14,6 +14,8 @@ public struct StatusDocument: Codable, Sendable {
     public var lag_bytes: UInt64?
     public var lag_seconds: Double?
     public var addresses: [String]
+    /// `pgtandem.heartbeat`; nil: it is neither written nor read here now.
+    public var heartbeat_row: HeartbeatRow?
     public var postgresql: Postgres
     public var peer: Peer
     public var arbiter: Arbiter
@@ -30,6 +32,12 @@ public struct StatusDocument: Codable, Sendable {
     public var notes: [String]
     public var version: String
 
+    public struct HeartbeatRow: Codable, Sendable {
+        /// What was written or read last.
+        public var beat: UInt64?
+        /// Why that cannot be done now.
+        public var problem: String?
+    }
     public struct Postgres: Codable, Sendable {
         public var running: Bool
         public var version: Int?
@@ -128,6 +136,9 @@ public struct StatusDocument: Codable, Sendable {
         self.addresses =
             (node.held.primary == .all ? addresses[.primary] ?? [] : [])
             + (node.held.standby == .all ? addresses[.standby] ?? [] : [])
+        if postgres?.row != nil || postgres?.rowTrouble != nil {
+            heartbeat_row = HeartbeatRow(beat: postgres?.row?.beat, problem: postgres?.rowTrouble)
+        }
         let document = postgres.map(PostgresDocument.init)
         postgresql = Postgres(
             running: postgres?.isRunning ?? false, version: postgres?.majorVersion,

@@ -49,11 +49,15 @@ struct AgentAssembly {
         let agent = try Agent(policy: configuration.policy, log: log)
         let addresses = try AddressAdapter(configuration, log: log)
         let historyFile = HistoryFile(stateDirectory: configuration.stateDirectory, log: log)
-        let postgres = try PostgresAdapter(configuration, history: historyFile, log: log) {
-            agent.post(.postgres($0))
-        } onStorage: {
-            agent.post(.storage($0))
-        }
+        let own = configuration.node
+        let postgres = try PostgresAdapter(
+            configuration, history: historyFile, log: log,
+            heartbeatWriter: {
+                agent.present.node.heartbeatRowTerm(at: Instant(nanoseconds: SystemClock.now())).map {
+                    .init(node: own, term: $0)
+                }
+            },
+            onObservation: { agent.post(.postgres($0)) }, onStorage: { agent.post(.storage($0)) })
         let link = LinkAdapter(to: "the other host", log: log)
         let witness = LinkAdapter(to: "the witness", log: log)
         let guardian = try GuardAdapter(configuration, log: log) { agent.post(.guardEnded) }

@@ -89,7 +89,19 @@ import Testing
             }
             let grant = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text) TO \"rep\";"
             #expect(reason.text.contains(grant) && reason.text.contains("pg_ls_dir(text, boolean, boolean) TO"))
-            #expect(!reason.text.contains("pg_stat_file"))
+            #expect(!reason.text.contains("pg_stat_file") && !reason.text.contains("ALTER ROLE"))
+            // Exactly what it says is what it takes.
+            for statement in reason.text.split(separator: ": ", maxSplits: 1)[1].split(separator: ";") {
+                try pair.b.sql(String(statement))
+            }
+            try pair.b.sql("alter role rep noreplication")
+            guard case .refuse(let lacking) = try pair.rejoin().survey().verdict else {
+                Issue.record("a role that may not stream was not seen")
+                return
+            }
+            #expect(lacking.text.hasSuffix("ALTER ROLE \"rep\" REPLICATION;"), "\(lacking.text)")
+            try pair.b.sql("alter role rep replication")
+            if case .refuse(let why) = try pair.rejoin().survey().verdict { Issue.record("still refused: \(why.text)") }
 
             let other = try scratch.server("other")
             try RejoinPair.mark(other, "a", RejoinPair.copyA)

@@ -77,6 +77,32 @@ private final class Seen: Sendable {
         }
     }
 
+    /// By a person, and by PostgreSQL itself when a setting is lower than the primary's (section 9).
+    @Test func pausedReplayIsSeenWhoeverPausedIt() throws {
+        try Scratch.run { scratch in
+            let primary = try scratch.server("a")
+            _ = try primary.instance.start(.primary, deadline: .seconds(30))
+            let standby = try scratch.standby(of: primary, "b", "primary_conninfo = '\(primary.conninfo(as: "pgtandem_x"))'")
+            _ = try standby.instance.start(.standby, deadline: .seconds(30))
+            try watching(standby.settings) { seen, _ in
+                try seen.await("it replays") { $0.isRecovering && $0.isStreaming && $0.isReplayPaused == false }
+                try standby.sql("select pg_wal_replay_pause()")
+                try seen.await("paused") { $0.isReplayPaused == true }
+                try standby.sql("select pg_wal_replay_resume()")
+                try seen.await("it replays again") { $0.isReplayPaused == false }
+                try primary.sql("alter system set max_connections = 40")
+                _ = try primary.instance.stop(.fast, deadline: .seconds(30))
+                _ = try primary.instance.start(.primary, deadline: .seconds(30))
+                try seen.await("paused by PostgreSQL") { $0.isReplayPaused == true && $0.isRecovering }
+                #expect(try #require(seen.last?.capacity).connections == 20)
+                try watching(primary.settings) { there, _ in
+                    try there.await("the primary's settings") { $0.capacity?.connections == 40 && $0.isReplayPaused == nil }
+                    #expect(there.last?.capacity.flatMap { seen.last?.capacity?.shortfalls(against: $0) } == ["max_connections"])
+                }
+            }
+        }
+    }
+
     @Test func endOfThePostmasterIsDeliveredAtOnceWithItsOrphans() throws {
         try Scratch.run { scratch in
             let server = try scratch.server("a")

@@ -47,6 +47,17 @@ import Testing
         refused("wrong number of copies") { $0.standby_copy = nil }
     }
 
+    /// An agent of before speaks without them: unknown, not zero.
+    @Test func theRowAndPausedReplayAreCarriedAndMayBeMissing() throws {
+        var postgres = LocalPostgres(condition: .running(isInRecovery: true))
+        #expect(try carried(PostgresDocument(postgres)).postgres() == postgres)
+        #expect(postgres.row == nil && postgres.isReplayPaused == nil)
+        postgres.isReplayPaused = true
+        postgres.row = HeartbeatRow(beat: 41, turn: 3, shownAge: .seconds(2))
+        let heard = try carried(PostgresDocument(postgres)).postgres()
+        #expect(heard.isReplayPaused == true && heard.row?.beat == 41)
+    }
+
     private func heartbeat(_ ask: Heartbeat.Ask?, _ answer: Heartbeat.Answer?) -> Heartbeat {
         var report = PeerReport(
             role: .standby, boot: BootID("boot 1"), postgres: LocalPostgres(condition: .running(isInRecovery: true)))

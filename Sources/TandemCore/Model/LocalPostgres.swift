@@ -20,6 +20,12 @@ public struct LocalPostgres: Hashable, Sendable, Codable {
     public var capacity: Capacity?
     /// A standby with `recovery_min_apply_delay` is never eligible (4.3).
     public var isDelayed: Bool
+    /// On a standby: replay is paused, by a person or by PostgreSQL itself (settings lower than the primary's); nil: not known.
+    public var isReplayPaused: Bool?
+    /// `pgtandem.heartbeat`: on a primary what its agent committed last, on a standby what is read there; nil: not known.
+    public var row: HeartbeatRow?
+    /// Why the row cannot be written or read; nil: it can, or nobody tries.
+    public var rowTrouble: String?
     /// `synchronous_standby_names` as the server reports it.
     public var synchronousStandbyNames: String?
     /// The copy id and the owner's name that stand inside the data directory.

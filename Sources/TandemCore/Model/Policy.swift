@@ -103,6 +103,14 @@ public struct Policy: Hashable, Sendable, Codable {
     public var handoverPatience: Duration { .seconds(10) }
     /// How long a standby that does not see its gateway waits before it claims all the same (4.3).
     public var gatewayPatience: Duration { .seconds(10) }
+    /// How long the lag of an asynchronous standby may be unknown before it counts as beyond every limit: longer than its agent's first look.
+    public var lagPatience: Duration { .seconds(2) }
+    /// Asynchronous mode: below this a standby is paired again; half, so that the bond does not swing (4.6).
+    public var pairLimit: LagLimit { LagLimit(bytes: promoteLimit.bytes / 2, age: promoteLimit.age / 2) }
+    /// How long the heartbeat row may not be written or read before a person is told: longer than a lock of everyday's.
+    public var rowPatience: Duration { .seconds(5) }
+    /// How far the hosts' wall clocks may seem apart before a person is told.
+    public var clockTolerance: Duration { .seconds(10) }
     /// How long a paused pair goes on waiting for a standby that is away (4.7).
     public var pausePatience: Duration { .seconds(30) }
 }

@@ -176,12 +176,41 @@ extension Node {
         else {
             return policy.node
         }
-        // Unknown is never fresh.
-        guard let age = report.dataAge else { return policy.node }
-        if current == policy.peer { return age <= policy.maximumStaleness ? policy.peer : policy.node }
-        guard let replayed = report.postgres.replayed, let flushed = postgres?.flushed else { return policy.node }
-        let near = replayed.behind(flushed) <= policy.returnLimit.bytes && age <= policy.returnLimit.age
-        return near ? policy.peer : policy.node
+        let behind = report.postgres.replayed.flatMap { there in postgres?.flushed.map { there.behind($0) } }
+        return readRefusals(report.dataAge, behind: behind, serves: current == policy.peer).isEmpty ? policy.peer : policy.node
+    }
+
+    /// 7: what keeps a standby's data from readers. It loses the address by `max_staleness`, and gets it back below `return_standby_address`.
+    /// Unknown is never fresh.
+    func readRefusals(_ age: Duration?, behind: UInt64?, serves: Bool) -> [Refusal] {
+        let limit = policy.returnLimit
+        if serves { return ageRefusals(age, policy.maximumStaleness) }
+        guard let behind else { return [.lagUnknown] }
+        return (behind > limit.bytes ? [.behind(by: behind, limit: limit.bytes)] : []) + ageRefusals(age, limit.age)
+    }
+
+    /// Where the standby address is not on the standby because of what its data is: why, with the numbers.
+    func readRemark(at now: Instant) -> String? {
+        guard let ledger, ledger.bond == .paired, peer.isHeard(within: policy.silence, at: now), let report = peer.report else {
+            return nil
+        }
+        let refusals: [Refusal]
+        let owner: NodeName
+        switch state {
+        case .primary(let primary) where primary.ordered.holder == policy.node:
+            let behind = report.postgres.replayed.flatMap { there in postgres?.flushed.map { there.behind($0) } }
+            refusals = readRefusals(report.dataAge, behind: behind, serves: false)
+            owner = policy.node
+        case .standby where peer.standbyAddressOrder == policy.peer || held.standby == .none:
+            let behind = postgres?.replayed.flatMap { here in report.postgres.flushed.map { here.behind($0) } }
+            refusals = readRefusals(dataAge(at: now), behind: behind, serves: peer.standbyAddressOrder == policy.node)
+            owner = policy.peer
+        case .primary, .standby, .waiting, .promoting, .handingOver, .stopping, .halted:
+            return nil
+        }
+        guard !refusals.isEmpty else { return nil }
+        return "the standby address is with the primary, \(owner), until the standby's data is fresh enough: "
+            + refusals.map(\.text).joined(separator: "; ")
     }
 
     /// The first reports of an agent that was restarted: it gives the address up itself if it does not come to know.

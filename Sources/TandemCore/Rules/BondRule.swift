@@ -20,9 +20,10 @@ extension Node {
         }
         let senders = postgres.replicas.filter { $0.applicationName == mark.copy.applicationName && $0.isStreaming }
         if senders.count == 1, report.postgres.isStreaming, let flushed = senders[0].flushed, let here = postgres.flushed {
-            let limit = policy.mode == .synchronous ? policy.handoverBytes : policy.promoteLimit.bytes
+            let limit = policy.mode == .synchronous ? policy.handoverBytes : policy.pairLimit.bytes
             let behind = flushed.behind(here)
             if behind > limit { refusals.append(.behind(by: behind, limit: limit)) }
+            if policy.mode == .asynchronous { refusals += ageRefusals(report.dataAge, policy.pairLimit.age) }
         } else {
             refusals.append(.notStreaming)
         }
@@ -65,8 +66,9 @@ extension Node {
         case .starting, .silent, .running(isInRecovery: true): break
         }
         if let since = primary.streamLostSince, now - since > policy.streamPatience { return .notStreaming }
-        if policy.mode == .asynchronous { return lagRefusal(at: now) }
-        return nil
+        guard policy.mode == .asynchronous else { return nil }
+        if let since = primary.lagUnknownSince, now - since > policy.lagPatience { return .lagUnknown }
+        return lagRefusal(at: now)
     }
 
     /// Somebody's own `synchronous_standby_names` counts instead of ours (`ALTER SYSTEM` beats every file): commits do not wait for the
@@ -80,12 +82,21 @@ extension Node {
         return names == copy.synchronousStandbyNames ? nil : names
     }
 
+    /// 4.6: the standby that is heard does not say how far it is, or how old its data is. The first words of an agent that was restarted are
+    /// such too, so it counts only where it lasts.
+    func lagIsUnknown() -> Bool {
+        guard policy.mode == .asynchronous, ledger?.bond == .paired, let report = peer.report else { return false }
+        return report.dataAge == nil || standbyReceived(report) == nil
+    }
+
+    private func standbyReceived(_ report: PeerReport) -> LSN? {
+        let streamed = postgres?.replicas.first { $0.applicationName == ledger?.standbyCopy?.applicationName }?.flushed
+        return [streamed, report.postgres.received].compactMap { $0 }.max()
+    }
+
     /// 4.6: asynchronous mode is `paired` within the lag limit only.
     func lagRefusal(at now: Instant) -> Refusal? {
-        let streamed = postgres?.replicas.first { $0.applicationName == ledger?.standbyCopy?.applicationName }?.flushed
-        guard let report = peer.report, let here = postgres?.flushed,
-            let there = [streamed, report.postgres.received].compactMap({ $0 }).max()
-        else { return nil }
+        guard let report = peer.report, let here = postgres?.flushed, let there = standbyReceived(report) else { return nil }
         let behind = there.behind(here)
         if behind > policy.promoteLimit.bytes { return .behind(by: behind, limit: policy.promoteLimit.bytes) }
         if let age = report.dataAge, age > policy.promoteLimit.age { return .tooOld(age: age, limit: policy.promoteLimit.age) }

@@ -23,11 +23,19 @@ extension Node {
             if let primaryWas = [told, recorded].compactMap({ $0 }).max(), let received = postgres?.received {
                 let behind = received.behind(primaryWas)
                 if behind > policy.promoteLimit.bytes { refusals.append(.behind(by: behind, limit: policy.promoteLimit.bytes)) }
+                // Nothing is missing: no age is needed.
+                if behind > 0 { refusals += ageRefusals(receivedAge(at: now), policy.promoteLimit.age) }
             } else {
                 refusals.append(.lagUnknown)
             }
         }
         return refusals
+    }
+
+    /// Unknown is never young.
+    func ageRefusals(_ age: Duration?, _ limit: Duration) -> [Refusal] {
+        guard let age else { return [.lagUnknown] }
+        return age > limit ? [.tooOld(age: age, limit: limit)] : []
     }
 
     /// Could the instance here become a primary at all?
@@ -44,6 +52,7 @@ extension Node {
         case .unusable(let why): refusals.append(.postgresNotReady(why))
         }
         if postgres.isDelayed { refusals.append(.delayed) }
+        if postgres.isReplayPaused == true { refusals.append(.replayPaused) }
         if let names = overriddenNames() { refusals.append(.namesOverridden(names)) }
         if let here = postgres.capacity, let there = peer.report?.postgres.capacity {
             let short = here.shortfalls(against: there)

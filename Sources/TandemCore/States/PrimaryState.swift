@@ -69,6 +69,7 @@ extension Node {
         }
         next.overriddenSince = overriddenNames() == nil ? nil : next.overriddenSince ?? now
         next.streamLostSince = standbyStreams() ? nil : next.streamLostSince ?? now
+        next.lagUnknownSince = lagIsUnknown() ? next.lagUnknownSince ?? now : nil
         noteConfirmation(&next, postgres, at: now)
         let holder = wantedStandbyHolder(next.ordered.holder, at: now)
         if holder != next.ordered.holder { next.ordered = .init(holder: holder, number: heartbeats + 1) }

@@ -13,6 +13,8 @@ final class RejoinSource {
         /// What it has flushed; nil in recovery.
         var position: LSN?
         var missingFunctions: [String]
+        /// The role may stream and copy: the attribute REPLICATION.
+        var mayReplicate: Bool
     }
 
     private let session: Session
@@ -56,7 +58,7 @@ final class RejoinSource {
         return Facts(
             systemIdentifier: system, isInRecovery: row[1] == "t", controlTimeline: control,
             timeline: row[3].flatMap { Timeline($0.prefix(8), radix: 16) }, position: row[4].flatMap { LSN($0) },
-            missingFunctions: missing)
+            missingFunctions: missing, mayReplicate: try ask(Self.attribute).isTrue)
     }
 
     private static let question = """
@@ -66,6 +68,8 @@ final class RejoinSource {
         from pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c, \
         (select pg_catalog.pg_is_in_recovery() as recovers) r
         """
+    private static let attribute =
+        "select rolreplication or rolsuper from pg_catalog.pg_roles where rolname = current_user"
     private static let rights = """
         select f from pg_catalog.unnest($1::text[]) f where not pg_catalog.has_function_privilege(f, 'execute')
         """

@@ -29,9 +29,11 @@ extension Rejoin {
         }
         guard !facts.isInRecovery else { return .refuse(.sourceIsStandby) }
         if let verdict = try judgeDirectory(facts, &survey) { return verdict }
-        guard facts.missingFunctions.isEmpty else {
+        guard facts.missingFunctions.isEmpty, facts.mayReplicate else {
             return .refuse(
-                .missingRights(role: source.user, database: source.database, functions: facts.missingFunctions))
+                .missingRights(
+                    role: source.user, database: source.database, functions: facts.missingFunctions,
+                    mayReplicate: facts.mayReplicate))
         }
         let control: ControlData
         do throws(PostgresError) {

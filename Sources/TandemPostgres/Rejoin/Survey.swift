@@ -96,7 +96,7 @@ extension Rejoin {
         case otherMajor(own: Int, source: Int)
         case sourceIsStandby
         /// The functions that the role may not call, and the statements to run.
-        case missingRights(role: String, database: String, functions: [String])
+        case missingRights(role: String, database: String, functions: [String], mayReplicate: Bool)
         case notMounted(String)
         case foreignDirectory([String])
 
@@ -109,9 +109,10 @@ extension Rejoin {
                 "PostgreSQL \(own) is here, and \(source) at the source. Nothing was touched; install the same version on both hosts."
             case .sourceIsStandby:
                 "The source is in recovery itself. Nothing was touched; name the primary as the source, or wait until it is promoted."
-            case .missingRights(let role, let database, let functions):
-                "The role \(role) lacks rights that pg_rewind needs. Run at the primary, in the database \(database): "
-                    + functions.map { "GRANT EXECUTE ON FUNCTION pg_catalog.\($0) TO \(SetupSQL.identifier(role));" }
+            case .missingRights(let role, let database, let functions, let mayReplicate):
+                "The role \(role) lacks rights that streaming, copies and pg_rewind need. Run at the primary, in the database \(database): "
+                    + ((mayReplicate ? [] : ["ALTER ROLE \(SetupSQL.identifier(role)) REPLICATION;"])
+                    + functions.map { "GRANT EXECUTE ON FUNCTION pg_catalog.\($0) TO \(SetupSQL.identifier(role));" })
                     .joined(separator: " ")
             case .notMounted(let place): "The file system \(place) of the data directory is not mounted. Mount it."
             case .foreignDirectory(let names):

@@ -9,6 +9,8 @@ public struct SessionTarget: Hashable, Sendable {
     public var statementTimeout: Duration
     /// `local` for all statements of ours: none may wait for a standby (`protocol.md` 9). The probe commit alone differs.
     public var synchronousCommit = "local"
+    /// What pg_stat_activity shows.
+    public var applicationName = "pgtandem agent"
 
     public init(
         host: String, port: Int, user: String, database: String, passFile: String? = nil,
@@ -44,7 +46,7 @@ public struct SessionTarget: Hashable, Sendable {
         }
         var words = [
             (isLocal ? "host" : "hostaddr", host), ("port", String(port)), ("user", user), ("dbname", database),
-            ("application_name", "pgtandem agent"), ("client_encoding", "UTF8"),
+            ("application_name", applicationName), ("client_encoding", "UTF8"),
             ("options", options.map { "-c \($0)" }.joined(separator: " ")), ("gssencmode", "disable"),
         ]
         if let passFile { words.append(("passfile", passFile)) }

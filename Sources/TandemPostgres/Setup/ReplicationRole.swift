@@ -41,21 +41,17 @@ public enum ReplicationRole {
 
 /// The schema `pgtandem`.
 public enum Schema {
-    /// Makes the schema and the table of the lineage (`protocol.md` 9: what descends from what).
+    /// Makes the schema, the table of the lineage (`protocol.md` 9: what descends from what) and the heartbeat row's.
     /// - Throws: also if somebody who is no superuser owns them: a trigger of his would run with our rights.
     public static func ensure(_ session: Session, deadline: Duration = .seconds(30)) throws(PostgresError) {
         let sql = SetupSQL(session: session, attempted: "make the schema pgtandem", deadline: deadline)
         try sql.transaction { sql throws(PostgresError) in
             try sql.run("select pg_advisory_xact_lock(7432, 2)")
             try sql.run(Instance.lineageSchema)
+            try sql.run(HeartbeatTable.schema)
             try sql.run(
                 "comment on schema pgtandem is 'Written by pgtandem, the agents of the pair: do not change it.'")
-            let owner = try sql.run(
-                """
-                select string_agg(distinct r.rolname, ', ') from pg_authid r where not r.rolsuper and r.oid in \
-                (select nspowner from pg_namespace where nspname = 'pgtandem' union all \
-                select relowner from pg_class where relnamespace = to_regnamespace('pgtandem'))
-                """)
+            let owner = try sql.run(HeartbeatTable.strangers)
             if let name = owner.value {
                 throw sql.refusal(
                     "The schema, or something in it, belongs to \(name), who is no superuser.",

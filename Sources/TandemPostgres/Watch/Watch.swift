@@ -64,6 +64,16 @@ public final class Watch: Sendable {
         bell.ring()
     }
 
+    /// What is known of the heartbeat row from now on: part of what is delivered.
+    public func note(_ heartbeat: HeartbeatKeeper.Finding) {
+        let isNews = state.withLock { state in
+            guard state.postmaster != nil, state.heartbeat != heartbeat else { return false }
+            state.heartbeat = heartbeat
+            return true
+        }
+        if isNews { bell.ring() }
+    }
+
     /// Ends the threads and the kept session; nothing is delivered after it returned.
     public func stop() {
         state.withLock { state in

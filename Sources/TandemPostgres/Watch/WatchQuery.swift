@@ -18,6 +18,7 @@ enum WatchQuery {
           wr.status,
           current_setting('synchronous_standby_names'),
           current_setting('recovery_min_apply_delay'),
+          case when r.rec then pg_get_wal_replay_pause_state() end,
           s.application_name, s.address, s.state, s.sync_state, s.flush_lsn, s.replay_lsn
         from (select pg_is_in_recovery() as rec offset 0) r
           left join pg_stat_get_wal_receiver() wr on r.rec
@@ -35,7 +36,7 @@ enum WatchQuery {
 
     /// The facts of `sql`'s answer put into `facts`; false if it is not of the expected form.
     static func read(_ answer: Rows, into facts: inout LocalPostgres) -> Bool {
-        guard let row = answer.rows.first, row.count == 14 else { return false }
+        guard let row = answer.rows.first, row.count == 15 else { return false }
         let isInRecovery = row[0] == "t"
         facts.condition = .running(isInRecovery: isInRecovery)
         // A standby without a stream shows what its control file says, which is older than what it has replayed; a directory's
@@ -49,12 +50,14 @@ enum WatchQuery {
         facts.isStreaming = row[5] == "streaming"
         facts.synchronousStandbyNames = row[6]
         facts.isDelayed = (row[7] ?? "0") != "0"
+        // `pause requested` too: it comes with the next record.
+        facts.isReplayPaused = row[8].map { $0 != "not paused" }
         facts.replicas = answer.rows.compactMap { row in
-            guard let name = row[8] else { return nil }
+            guard let name = row[9] else { return nil }
             return LocalPostgres.Replica(
-                applicationName: name, address: row[9] ?? "", isStreaming: row[10] == "streaming",
-                isSynchronous: row[11] == "sync", flushed: row[12].flatMap { LSN($0) },
-                replayed: row[13].flatMap { LSN($0) })
+                applicationName: name, address: row[10] ?? "", isStreaming: row[11] == "streaming",
+                isSynchronous: row[12] == "sync", flushed: row[13].flatMap { LSN($0) },
+                replayed: row[14].flatMap { LSN($0) })
         }
         return true
     }

@@ -5,6 +5,8 @@ import TandemSystem
 struct WatchState: Sendable {
     /// The facts of the last answer, or of the files when there is no server.
     var facts = LocalPostgres(condition: .starting("not looked at yet"))
+    /// The heartbeat row, which another thread looks after.
+    var heartbeat = HeartbeatKeeper.Finding()
     /// The postmaster that lives, as far as we know.
     var postmaster: Postmaster?
     /// Kept only so that the notification lives as long as the postmaster is watched.
@@ -48,6 +50,8 @@ struct WatchState: Sendable {
         facts.isStreaming = false
         facts.replicas = []
         facts.synchronousStandbyNames = nil
+        facts.isReplayPaused = nil
+        heartbeat = .init()
         readCopyMark = true
         isFresh = true
     }
@@ -90,6 +94,8 @@ struct WatchState: Sendable {
     /// The facts as of now: silence is seen by looking at the clock.
     func view(_ now: Int64, patience: Duration, newSessionPatience: Duration) -> LocalPostgres {
         var view = facts
+        view.row = heartbeat.row
+        view.rowTrouble = heartbeat.trouble
         guard postmaster != nil else { return view }
         let silence = Duration.nanoseconds(now - lastAnswer)
         let refusal = Duration.nanoseconds(now - lastNewSession)

@@ -13,6 +13,7 @@ final class PostgresAdapter: PostgresPort {
     let instance: Instance
     private let configuration: Configuration
     private let watch: Watch
+    private let heartbeat: HeartbeatKeeper
     private let log: Logger
     private let peerAddresses: [String]
     private let kept: KeptSettings
@@ -25,6 +26,7 @@ final class PostgresAdapter: PostgresPort {
 
     init(
         _ configuration: Configuration, history: HistoryFile, log: Logger,
+        heartbeatWriter: @escaping @Sendable () -> HeartbeatKeeper.Writer?,
         onObservation: @escaping @Sendable (LocalPostgres) -> Void, onStorage: @escaping @Sendable (Storage) -> Void
     ) throws {
         self.configuration = configuration
@@ -39,7 +41,11 @@ final class PostgresAdapter: PostgresPort {
         let sizes = self.sizes
         let slots = self.slots
         canary = try StorageCanary(dataDirectory: configuration.postgresql.dataDirectory, deliver: onStorage)
+        let told = WatchBox()
+        let heartbeat = HeartbeatKeeper(configuration.instance, writer: heartbeatWriter) { told.watch?.note($0) }
+        self.heartbeat = heartbeat
         watch = try Watch(configuration.instance) { observation in
+            heartbeat.observed(observation)
             box.remember(observation)
             onObservation(observation)
             // Neither a promotion nor a handover may pay for a new session, or for a look into the control file.
@@ -58,6 +64,7 @@ final class PostgresAdapter: PostgresPort {
                 }
             }
         }
+        told.watch = watch
     }
 
     /// How far a rewind or a new copy is; nil: none is under way.
@@ -72,9 +79,11 @@ final class PostgresAdapter: PostgresPort {
     func startWatching() throws {
         try watch.start()
         try canary.start()
+        heartbeat.start()
     }
 
     func stopWatching() {
+        heartbeat.stop()
         watch.stop()
         canary.stop()
         checks.stop()
@@ -246,6 +255,15 @@ final class PostgresAdapter: PostgresPort {
     private func segments() throws -> Int { try sizes.get(instance) }
 
     private static func ms(_ duration: Duration) -> Int64 { duration.milliseconds }
+}
+
+/// The watch and what it tells know of each other.
+private final class WatchBox: Sendable {
+    private let box = Mutex<Watch?>(nil)
+    var watch: Watch? {
+        get { box.withLock { $0 } }
+        set { box.withLock { $0 = newValue } }
+    }
 }
 
 /// Of WAL: fixed when the database cluster was made.
