@@ -108,8 +108,11 @@ extension World {
         if setup.mode == .asynchronous, !host.postgres.openedByAgent { return }
         check.acknowledged.append(.init(commit: commit, at: now, by: host.party))
         let peer = other(host)
-        // Somebody else was made primary meanwhile: what is acknowledged here must be there.
-        if setup.mode == .synchronous, check.openedLast == peer.party, peer.isUp, peer.postgres.condition == .open,
+        // Somebody else was made primary meanwhile: what is acknowledged here must be there. Not so if this one has the role by a newer
+        // ledger, and somebody's promotion by hand came before its agent's.
+        let isGranted =
+            host.ledger.map { own in own.primary == host.name && peer.ledger.map(own.isNewer(than:)) != false } ?? false
+        if setup.mode == .synchronous, !isGranted, check.openedLast == peer.party, peer.isUp, peer.postgres.condition == .open,
             peer.postgres.openedByAgent,
             !peer.postgres.wal.contains(commit)
         {

@@ -15,6 +15,10 @@ final class PairOnHosts {
     }()
     static let canRun = geteuid() == 0 && access(binary, X_OK) == 0 && access("/usr/sbin/nft", X_OK) == 0
 
+    /// Minutes for a test; one that is asked for fifty moments, or for much data, takes longer.
+    static let patience =
+        ["PGTANDEM_MOMENTS", "PGTANDEM_TAIL"].contains { ProcessInfo.processInfo.environment[$0] != nil } ? 60 : 5
+
     let lab: Lab
     let script: LabScript
     let a: LabHost

@@ -67,9 +67,7 @@ extension OnHosts {
             let sender = """
                 import socket, glob
                 left = \(bytes)
-                for _ in range(200):
-                    try: s = socket.create_connection(("\(pair.b.address)", 7999)); break
-                    except OSError: __import__("time").sleep(0.02)
+                s = socket.create_connection(("\(pair.b.address)", 7999))
                 for path in sorted(glob.glob("\(LabPostgres.debianDataDirectory)/pg_wal/0*[0-9A-F]"))[::-1]:
                     data = open(path, "rb").read()[:left]; s.sendall(data); left -= len(data)
                     if left <= 0: break
@@ -77,6 +75,7 @@ extension OnHosts {
                 """
             _ = try pair.b.spawn(
                 ["/usr/bin/python3", "-c", receiver], outputPath: pair.b.diskPath(of: "/var/log/postgresql/by-hand.log"))
+            try pair.wait("the receiver listens") { try pair.b.demand(["ss", "-Hltn", "sport = :7999"]).contains("7999") }
             let began = SystemClock.now()
             try pair.a.demand(["/usr/bin/python3", "-c", sender], deadline: .seconds(120))
             return .nanoseconds(SystemClock.now() - began)

@@ -3,7 +3,9 @@ import TandemLab
 import TandemSystem
 import Testing
 
-@Suite(.serialized, .enabled(if: PairOnHosts.canRun, "needs root, nft and the built program"), .timeLimit(.minutes(5)))
+@Suite(
+    .serialized, .enabled(if: PairOnHosts.canRun, "needs root, nft and the built program"),
+    .timeLimit(.minutes(PairOnHosts.patience)))
 struct OnHosts {}
 
 extension OnHosts {
