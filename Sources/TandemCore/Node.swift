@@ -36,8 +36,6 @@ public struct Node: Sendable, Codable {
     var opening: OperationID?
     /// Where this node's WAL ended when it was open last.
     var lastFlushed: LSN?
-    /// `synchronous_standby_names` as it was when it was open last.
-    var lastNames: String?
     /// No other primary is supported before this; and the heartbeat it was last given for (3.1).
     var promise: Moment?
     var promised: UInt64?
@@ -146,7 +144,6 @@ public struct Node: Sendable, Codable {
             instance.observed(observation)
             noteStream(observation, at: now)
             storage.observed(observation, at: now)
-            if observation.isOpen { lastNames = observation.synchronousStandbyNames }
             noteRow(observation, at: now)
         case .hello(let session):
             peer.begin(session)

@@ -155,8 +155,6 @@ public struct HandingOver: Hashable, Sendable, Codable {
     public var replayed: LSN?
     /// The end of this node's WAL, once it is known.
     public var end: LSN?
-    /// It could not be read here: that is the standby's own position, and the WAL here may go on behind it.
-    public var isEndTheirs = false
     /// After a failure: not before this.
     public var notBefore: Instant?
 

@@ -43,6 +43,7 @@ extension Effect {
         case .start(let mode, _):
             switch mode {
             case .standby: "start standby"
+            case .isolated: "start isolated"
             case .follower(let fork): "start follower \(fork)"
             case .primary: "start primary"
             }

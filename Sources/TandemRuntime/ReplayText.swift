@@ -180,6 +180,7 @@ enum ReplayText {
         case .extendGuard: "move the guard's deadline"
         case .releaseGuard: "release the guard"
         case .start(.standby, _): "start PostgreSQL as standby"
+        case .start(.isolated, _): "start PostgreSQL as standby that connects to nobody"
         case .start(.follower(let fork), _): "start PostgreSQL as standby of a node that left the timeline at \(fork)"
         case .start(.primary, _): "start PostgreSQL as primary"
         case .stop(let mode, _): "stop PostgreSQL (\(mode.rawValue))"

@@ -85,6 +85,8 @@ package final class SimHost {
     var sessionID: SessionID { SessionID(UInt64(run * 4 + party.rawValue + 1)) }
     var bootID: BootID { BootID("boot \(boots)") }
     /// Whether anything runs there.
+    /// Its PostgreSQL is up as a standby.
+    package var recovers: Bool { postgres.condition == .recovering }
     package var isAlive: Bool { isUp && !isFrozen }
     var agentActs: Bool { agentRuns && isAlive && hungUntil == nil }
 

@@ -49,4 +49,20 @@ import Testing
         #expect(pair.isWhole(primary: "a"), "\(pair.transcript)")
         #expect(pair.violations.isEmpty, "\(pair.violations.prefix(3))")
     }
+
+    /// It lacks something that only its own log names, and ends after each start: once a second is enough, and the primary serves both roles.
+    @Test func aServerThatEndsAfterEachStartIsNotStartedInALoop() {
+        let world = Scene.whole()
+        var ends = 0
+        world.run(.seconds(10)) { world in
+            if world.b.recovers {
+                ends += 1
+                world.strike(.postmasterDies(.b, orphans: false))
+            }
+            return false
+        }
+        #expect((5...12).contains(ends), "it ended \(ends) times within ten seconds")
+        world.settle(within: .seconds(60))
+        #expect(world.isWhole && world.violation == nil, "\(world.violation?.text ?? "not whole")")
+    }
 }

@@ -33,8 +33,11 @@ extension Node {
     /// 4.1: is the standby lost or not fit, by what it says itself or what is seen of it?
     func mustPart(_ primary: Primary, at now: Instant) -> Refusal? {
         guard let ledger, ledger.bond == .paired else { return nil }
+        if let names = overriddenNames(), let since = primary.overriddenSince, now - since > policy.streamPatience {
+            return .namesOverridden(names)
+        }
         // Alone, it could commit nothing either, and nobody could take over.
-        if storageStopsCommits { return nil }
+        if storageIsUnfit(at: now) { return nil }
         guard let report = peer.report, peer.isHeard(within: policy.silence, at: now) else {
             // It cannot consent; the witness can, in its place. With `manual`, only a person.
             // As long as its WAL stream runs, nobody waits: its agent may only be restarting.
@@ -53,9 +56,6 @@ extension Node {
         if configuration == .agreed, pendingFrame() != nil, flaw != .frameUnderPaired { return .frameChanges }
         if let copy = report.postgres.copy?.copy, copy != ledger.standbyCopy {
             return .otherCopy(ledger: ledger.standbyCopy, here: copy)
-        }
-        if let names = overriddenNames(), let since = primary.overriddenSince, now - since > policy.streamPatience {
-            return .namesOverridden(names)
         }
         // Commits would wait for what cannot be written there.
         if let note = report.storage { return .peerSays(note) }

@@ -25,6 +25,9 @@ struct Freshness: Hashable, Sendable, Codable {
         read = Reading(turn: row.turn, beat: row.beat, at: now)
     }
 
+    /// When the primary said its last position first.
+    var newestFirst: Instant? { positions.newestFirst }
+
     /// The last position that the primary said.
     var newest: LSN? { positions.newest.map { LSN($0) } }
 
@@ -45,10 +48,14 @@ struct Freshness: Hashable, Sendable, Codable {
         private struct Sample: Hashable, Sendable, Codable {
             var number: UInt64
             var heard: Instant
+            /// When it was said first.
+            var first: Instant
         }
         private var samples: [Sample] = []
 
         var newest: UInt64? { samples.last?.number }
+        /// When the newest number was said first.
+        var newestFirst: Instant? { samples.last?.first }
 
         mutating func note(_ number: UInt64, _ heard: Instant) {
             // Another branch, or a table that was made anew: what was said before says nothing about it.
@@ -60,7 +67,7 @@ struct Freshness: Hashable, Sendable, Codable {
                 samples[samples.count - 1].heard = heard
                 return
             }
-            samples.append(Sample(number: number, heard: heard))
+            samples.append(Sample(number: number, heard: heard, first: heard))
             // What is long ago is kept more and more coarsely: however old the data, its age is known, and never said to be less.
             guard samples.count > 512 else { return }
             samples = samples[..<256].enumerated().filter { $0.offset % 2 == 0 }.map(\.element) + samples[256...]
@@ -80,9 +87,10 @@ extension Node {
         return max(age, freshness.rowAge ?? .zero)
     }
 
-    /// How old what this standby has received is, compared with the last word of its primary: what would be lost if that is gone. nil: unknown.
+    /// How old what this standby has received was when its primary came to the last position that it said: what would be lost if that is gone.
+    /// A primary that writes no more makes it no older. nil: unknown.
     func receivedAge(at now: Instant) -> Duration? {
-        guard let received = postgres?.received, let age = freshness.age(of: received, at: peer.heardAt ?? now) else {
+        guard let received = postgres?.received, let age = freshness.age(of: received, at: freshness.newestFirst ?? now) else {
             return nil
         }
         return max(age, .zero)

@@ -7,6 +7,8 @@ struct InstanceKeeper: Hashable, Sendable, Codable {
     var isStarting = false
     /// Nothing was observed since the last operation ended: what is known of the instance is older than what was done to it.
     var isStale = false
+    /// When a start was ordered last; nil: none since it was ended on purpose.
+    var startedAt: Instant?
     /// Why the last operation failed; nil: it did not.
     var failure: String?
 
@@ -39,11 +41,13 @@ extension Node {
             guard !storageForbidsStart(at: now) else { return }
             // A mark that names the other node is an unfinished copy, none at all perhaps one, too (section 1): never started as it is.
             guard mayFollowPlainly(isOurs: postgres.copy?.node == policy.node, at: now) else { return }
+            guard isTimeForStart(at: now) else { return }
             let operation = nextOperation()
             instance.operation = operation
             instance.isStarting = true
+            instance.startedAt = now
             let fork = ledger?.primary == policy.peer ? notes.follows : nil
-            order(.start(fork.map { .follower(fork: $0) } ?? .standby, operation))
+            order(.start(rejoin.isForeign ? .isolated : fork.map { .follower(fork: $0) } ?? .standby, operation))
         case .orphaned(let processes):
             notice(.warning, "ending \(processes) processes that a dead postmaster left: they could still acknowledge commits")
             endInstance()
@@ -52,6 +56,7 @@ extension Node {
                 .error,
                 "PostgreSQL accepts writes here without the right to: it is ended at once and started again as a standby; who promoted it?"
             )
+            rejoin.isForeign = true
             endInstance()
         case .silent(let span) where span > policy.hangPatience:
             notice(.warning, "PostgreSQL has answered nothing for \(span.text): it is ended and started again")
@@ -72,6 +77,16 @@ extension Node {
         }
     }
 
+    /// A server that comes up and ends again at once is not started in a loop: only its own log knows what it lacks.
+    private mutating func isTimeForStart(at now: Instant) -> Bool {
+        guard let started = instance.startedAt, now - started < policy.retry else { return true }
+        instance.notBefore = started + policy.retry
+        notice(
+            .warning,
+            "PostgreSQL has ended soon after its start as a standby; it is started again. If that goes on, its own log says why")
+        return false
+    }
+
     /// 3.1: open, and the lease is over. The guard does the same; twice is harmless.
     mutating func endWithoutAuthority(at now: Instant) {
         guard instance.operation == nil, !instance.isStale, now >= instance.notBefore ?? now else { return }
@@ -83,6 +98,7 @@ extension Node {
         let operation = nextOperation()
         instance.operation = operation
         instance.isStarting = false
+        instance.startedAt = nil
         order(.stop(.immediate, operation))
     }
 }

@@ -85,12 +85,25 @@ extension Node {
         // Who can neither serve nor hand over lets the other one claim (4.4).
         if storageIsUnfit(at: now), idle > policy.handoverPatience { return false }
         if case .handingOver(let handing) = state, handing.reason == .storage, handing.phase == .ending(nil) { return false }
+        if isStoppedByStorage(at: now) { return false }
         switch postgres.condition {
         case .running(isInRecovery: false): return true
         case .unusable: return false
         case .silent(let span): return span <= policy.hangPatience
         case .stopped, .orphaned, .starting, .running(isInRecovery: true):
             return idle <= (isHandingOver ? policy.handoverPatience : policy.recoveryPatience)
+        }
+    }
+
+    /// PostgreSQL has ended, cannot be started on this disk, and its end of WAL cannot be read from it.
+    private func isStoppedByStorage(at now: Instant) -> Bool {
+        guard storageIsUnfit(at: now), postgres?.condition == .stopped else { return false }
+        switch state {
+        case .promoting: return true
+        case .handingOver(let handing):
+            guard case .measuring = handing.phase else { return false }
+            return handing.end == nil && handing.notBefore != nil
+        case .waiting, .standby, .primary, .stopping, .halted: return false
         }
     }
 

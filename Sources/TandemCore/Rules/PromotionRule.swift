@@ -23,8 +23,8 @@ extension Node {
             if let primaryWas = [told, recorded].compactMap({ $0 }).max(), let received = postgres?.received {
                 let behind = received.behind(primaryWas)
                 if behind > policy.promoteLimit.bytes { refusals.append(.behind(by: behind, limit: policy.promoteLimit.bytes)) }
-                // Nothing is missing: no age is needed.
-                if behind > 0 { refusals += ageRefusals(receivedAge(at: now), policy.promoteLimit.age) }
+                // Nothing is missing: no age is needed. After a start, nobody can tell it any more: then the bytes decide.
+                if behind > 0, let age = receivedAge(at: now) { refusals += ageRefusals(age, policy.promoteLimit.age) }
             } else {
                 refusals.append(.lagUnknown)
             }

@@ -32,6 +32,8 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
     var refusal: String?
     /// A person asked for it: neither the window nor a pause after a failure holds it up.
     var asked: Asked?
+    /// It was open without the right to, so only a survey tells whether it may follow.
+    var isForeign = false
     /// Since when the instance recovers without a stream and without getting on, although the other one serves; and where it was.
     var idle: Idle?
 
@@ -74,6 +76,7 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
             notBefore = now + retry * (1 << min(failures, 8))
         case .done, .position, .promoted:
             asked = nil
+            isForeign = false
             failures = 0
             failure = nil
             notBefore = nil
@@ -103,7 +106,9 @@ extension Node {
             return isOurs
         }
         // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
-        if notes.follows != nil, instance.failure == nil, isOurs, rejoin.asked != .fresh { return true }
+        if notes.follows != nil, instance.failure == nil, isOurs, rejoin.asked != .fresh, !rejoin.isForeign {
+            return true
+        }
         guard peerServes(at: now) else {
             // Whoever is about to lead opens within moments. After that, a host that is alone serves what it has.
             let isComing = peer.isHeard(within: policy.silence, at: now) && now - standby.since < policy.rejoinPatience
@@ -127,6 +132,7 @@ extension Node {
             // Only for this start: a later one may find other things.
             rejoin.survey = nil
             rejoin.asked = nil
+            rejoin.isForeign = false
             return isOurs
         case .rewind(let fork, let lost):
             return begin(.rewind, ledger, "its WAL has left the primary's at \(fork), with \(lost) bytes of its own", at: now)

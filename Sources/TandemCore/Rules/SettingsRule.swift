@@ -68,12 +68,18 @@ extension Node {
     /// standby comes back by a new copy if it is away for too long.
     private func dropsSlot(at now: Instant) -> Bool {
         guard ledger?.bond == .sole, joining == nil, postgres?.replicas.contains(where: \.isStreaming) == false,
-            !peer.isHeard(within: policy.silence, at: now) || peer.report?.storage != nil
+            isAwayForLong(at: now) || (peer.isHeard(within: policy.silence, at: now) && peer.report?.storage != nil)
         else { return false }
         switch storage.state {
         case .low, .full: return true
         case .well, .readOnly, .failing, .hangs, .gone: return false
         }
+    }
+
+    /// A standby that is not heard for some seconds may be about to come, and needs the WAL.
+    private func isAwayForLong(at now: Instant) -> Bool {
+        guard case .primary(let primary) = state, now - primary.since > policy.slotPatience else { return false }
+        return peer.silence(at: now).map { $0 > policy.slotPatience } ?? true
     }
 
     /// The settings of the present state are in the file, and nothing older is on its way there.

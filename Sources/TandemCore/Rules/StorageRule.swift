@@ -13,9 +13,11 @@ struct StorageKeeper: Hashable, Sendable, Codable {
 
     mutating func told(_ new: Storage, at now: Instant) {
         isKnown = true
-        if state.isTrouble, !new.isTrouble {
+        switch state {
+        case .readOnly where new.word != state.word, .failing where new.word != state.word:
             past = state
             pastSince = now
+        default: break
         }
         if state.word != new.word { since = now }
         if case .hangs(_, let span) = new {
@@ -65,8 +67,9 @@ extension Node {
         if storage.state.isTrouble { return .storage(storage.state, well: nil) }
         guard let past = storage.past, let since = storage.pastSince, now - since < policy.storagePatience else { return nil }
         switch past {
-        case .readOnly, .failing, .hangs: return .storage(past, well: now - since)
-        case .well, .low, .full, .gone: return nil
+        case .readOnly, .failing: return .storage(past, well: now - since)
+        // A busy disk that has held one write up is as good as before.
+        case .well, .low, .full, .gone, .hangs: return nil
         }
     }
 
@@ -104,8 +107,12 @@ extension Node {
         return policy.retry
     }
 
-    /// What this node tells the other one of its storage.
-    func storageNote(at now: Instant) -> RefusalNote? { storageTrouble(at: now)?.note }
+    /// What this node tells the other one of its storage, who parts from it at once. One slow write is no reason: WAL may come through, and
+    /// where it does not, the stream tells.
+    func storageNote(at now: Instant) -> RefusalNote? {
+        if case .hangs = storage.state, !storageIsUnfit(at: now) { return nil }
+        return storageTrouble(at: now)?.note
+    }
 
     func isInCrashLoop(at now: Instant) -> Bool {
         crashes.count(within: policy.crashLoopSpan, at: now) >= policy.crashLoopEnds

@@ -85,9 +85,9 @@ extension Node {
                 next.phase = .writing(given)
                 state = .handingOver(next)
                 write(given)
-            } else if operation == nil, needsNoReading {
-                next.end = replayed
-                next.isEndTheirs = true
+            } else if operation == nil, case .hangs = storage.state {
+                // A read may hang as the writes do. It is tried when that is over; before, the lease may end, and 4.3 decides.
+                next.notBefore = now + policy.retry
                 state = .handingOver(next)
             } else if operation == nil, let copy = ledger?.primaryCopy {
                 let search = nextOperation()
@@ -99,19 +99,6 @@ extension Node {
         case .writing:
             break
         }
-    }
-
-    /// Synchronous: every acknowledged commit is flushed at the standby, and a promotion replays all that it has flushed. So its own
-    /// position will do where a read would hang as the writes do.
-    private var needsNoReading: Bool {
-        if case .hangs = storage.state { return commitsWaited }
-        return false
-    }
-
-    /// By the ledger, and by what the server said last while it was open: nobody's own setting has let commits through meanwhile.
-    private var commitsWaited: Bool {
-        guard policy.mode == .synchronous, let ledger, ledger.bond == .paired, let copy = ledger.standbyCopy else { return false }
-        return lastNames == copy.synchronousStandbyNames
     }
 
     private func isReturned(_ handing: HandingOver) -> Bool {
@@ -155,16 +142,11 @@ extension Node {
             next.end = end
             next.phase = .measuring(nil)
             state = .handingOver(next)
-        case (.measuring(operation), .failed(let why)) where commitsWaited || storageIsUnfit(at: now):
-            // PostgreSQL may find that the disk fails before the canary does. Where the standby has everything that was acknowledged, its own
-            // position will do; else the read is tried again, and when the lease is over, 4.3 decides.
+        case (.measuring(operation), .failed(let why)) where storageIsUnfit(at: now):
+            // A role is given away only with the exact end of what was written here: a disk that has lost some of it may come back, and this
+            // node with it. The read is tried again; when the lease is over, 4.3 decides.
             notice(.warning, "the end of WAL cannot be read from this disk: \(why)")
-            if commitsWaited {
-                next.end = handing.replayed
-                next.isEndTheirs = true
-            } else {
-                next.notBefore = now + policy.retry
-            }
+            next.notBefore = now + policy.retry
             next.phase = .measuring(nil)
             state = .handingOver(next)
         case (.measuring(operation), .failed(let why)):
@@ -180,7 +162,7 @@ extension Node {
     mutating func ledgerWritten(_ handing: HandingOver, _ written: Ledger, at now: Instant) {
         guard handing.phase == .writing(written) else { return }
         // Consent is given: from now on this node is the standby.
-        notes.follows = handing.isEndTheirs ? nil : written.handoverEnd
+        notes.follows = written.handoverEnd
         notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
         if case .planned(let id?) = handing.reason {
             request = PendingRequest(origin: .here(id), kind: .switchover, since: now)

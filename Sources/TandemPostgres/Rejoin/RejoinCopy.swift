@@ -97,7 +97,10 @@ extension Rejoin {
             mark.node == node, mark.copy != pending.copy, try Rejoin.unfinishedRewind(settings) == nil,
             try SetupIntent.read(settings, .copy)?.tablespaces.isEmpty != false
         else { return }
-        try NewDirectory(settings, attempted).clear()
+        let place = try NewDirectory(settings, attempted)
+        // pg_basebackup writes the manifest last: such a copy is complete, and may be the only place of what it holds.
+        guard !OwnedFiles.exists(place.path + "/backup_manifest") else { return }
+        try place.clear()
         try SetupIntent.remove(settings, .copy)
         try PendingCopy.remove(settings)
     }

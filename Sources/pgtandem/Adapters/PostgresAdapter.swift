@@ -93,7 +93,9 @@ final class PostgresAdapter: PostgresPort {
     func start(_ mode: Effect.StartMode) throws {
         let isPrimary: Bool = if case .primary = mode { true } else { false }
         if case .follower(let fork) = mode { try prepareToFollow(fork) }
-        let result = try instance.start(isPrimary ? .primary : .standby, deadline: .seconds(30))
+        // On the command line it wins over every file, until the next start.
+        let options = mode == .isolated ? ["primary_conninfo=", "restore_command="] : []
+        let result = try instance.start(isPrimary ? .primary : .standby, deadline: .seconds(30), options: options)
         // Settings may have been written while it read its own, before it could be found and signalled.
         _ = ProcessTable.signal(result.postmaster.pid, SIGHUP)
         log.info("PostgreSQL started", metadata: ["as": isPrimary ? "primary" : "standby", "ms": "\(Self.ms(result.duration))"])
