@@ -11,6 +11,8 @@ extension OnHosts {
             try PairOnHosts.story(arbiter: "manual") { pair in
                 let (here, there) = (LabPostgres.plain(pair.a), LabPostgres.plain(pair.b))
                 for host in [pair.a, pair.b] { try host.killServices([.agent], withoutLastAct: true) }
+                // Else the second one would follow the first one's new timeline before it is promoted.
+                try pair.lab.separate("a", "b")
                 try here.stop()
                 try there.promote()
                 try here.start()
@@ -22,6 +24,7 @@ extension OnHosts {
                 let timeline = "select timeline_id from pg_control_checkpoint()"
                 #expect(try LabPostgres.query(timeline, on: pair.a) == LabPostgres.query(timeline, on: pair.b))
 
+                try pair.lab.heal()
                 for host in [pair.a, pair.b] { try host.startService() }
                 try pair.waitUntilWhole(primary: "a", upTo: .seconds(90))
                 let tables = "select relname from pg_class where relname like 'of\\__' order by 1"
@@ -36,6 +39,8 @@ extension OnHosts {
         /// The standby was away for so long that its slot was given up, so that the primary's disk does not fill: it comes back by a new copy.
         @Test func theSlotWasGivenUp() throws {
             try PairOnHosts.story(arbiter: "witness") { pair in
+                // In order: a sender whose host is just gone holds the slot, and up PostgreSQL's checkpoint, until its connection times out.
+                try pair.b.stopService()
                 try pair.b.powerOff()
                 try pair.waitUntilAlone(pair.a)
                 for setting in ["max_slot_wal_keep_size = '32MB'", "wal_keep_size = 0", "max_wal_size = '64MB'"] {

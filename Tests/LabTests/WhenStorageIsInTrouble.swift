@@ -120,7 +120,9 @@ extension OnHosts {
                 #expect(try LabPostgres.query(slots, on: pair.a) == ["1"])
                 try disk.fill(leaving: SmallDisk.megabytes / 20)
                 try pair.tellsItsStorage(pair.a, "low", "an absent standby's WAL is not kept any more")
-                try pair.wait("the slot is dropped") { try LabPostgres.query(slots, on: pair.a) == ["0"] }
+                try pair.wait("the slot is dropped, as the standby has been away for a minute", upTo: .seconds(100)) {
+                    try LabPostgres.query(slots, on: pair.a) == ["0"]
+                }
                 try pair.letClientsWrite(100)
                 try disk.makeRoom()
                 try pair.b.boot()
