@@ -112,6 +112,10 @@ extension World {
         for host in hosts where needsJoining(host) {
             let peer = other(host)
             vouchForLost(host)
+            // A person tries, and is told why not.
+            if peer.agentActs, peer.state != .primary, !host.isInHand {
+                ask(peer, .join(copy: CopyID(high: 9, low: UInt64(now))))
+            }
             guard peer.agentActs, peer.state == .primary, peer.ledger?.bond == .sole, !host.isInHand else { continue }
             host.isInHand = true
             say("—", "somebody copies \(host.name) anew")
