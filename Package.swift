@@ -44,6 +44,19 @@ let package = Package(
         // Two hosts and a witness, all of it from one seed: runs the very core of the agent through faults.
         .target(name: "TandemSimulator", dependencies: ["TandemCore"], swiftSettings: strict),
 
+        // `pgtandem simulate`, and the same as a small program of its own: an optimized build of the whole one takes many minutes.
+        .target(
+            name: "TandemSimulatorCommand",
+            dependencies: [
+                "TandemCore", "TandemSimulator", "TandemSystem",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "tandem-simulate",
+            dependencies: ["TandemSimulatorCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+
         // Threads, clocks, durable files, processes: the small part of an operating system that the shell needs.
         .target(name: "TandemSystem", dependencies: ["CLinux"], swiftSettings: strict),
 
@@ -89,7 +102,7 @@ let package = Package(
             name: "pgtandem",
             dependencies: [
                 "CLinux", "TandemCore", "TandemSystem", "TandemWire", "TandemConfiguration", "TandemRuntime", "TandemLinux",
-                "TandemPostgres", "TandemNetwork", "TandemWitness", "TandemLab", "TandemSimulator",
+                "TandemPostgres", "TandemNetwork", "TandemWitness", "TandemLab", "TandemSimulatorCommand",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

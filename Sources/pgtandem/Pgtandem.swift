@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import TandemSimulatorCommand
 
 /// One binary: each command in a file of its own under `Commands/`.
 struct Pgtandem: ParsableCommand {

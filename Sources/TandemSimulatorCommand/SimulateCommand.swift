@@ -4,8 +4,9 @@ import TandemCore
 import TandemSimulator
 import TandemSystem
 
-struct SimulateCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
+/// `pgtandem simulate`; a target of its own, so that the simulator can be built without the rest (`tandem-simulate`).
+package struct SimulateCommand: ParsableCommand {
+    package static let configuration = CommandConfiguration(
         commandName: "simulate",
         abstract: "The deterministic simulator: the agent's own decision core, through faults.",
         discussion: """
@@ -37,7 +38,9 @@ struct SimulateCommand: ParsableCommand {
     @Option(name: .long, help: "Put this known mistake back.")
     var mistake: String?
 
-    func validate() throws {
+    package init() {}
+
+    package func validate() throws {
         guard seeds > 0, steps > 0, threads ?? 1 > 0, seconds ?? 1 > 0 else {
             throw ValidationError("--seeds, --steps, --threads and --seconds want numbers above zero")
         }
@@ -47,7 +50,7 @@ struct SimulateCommand: ParsableCommand {
         }
     }
 
-    func run() throws {
+    package func run() throws {
         let crew = Crew(size: threads ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), limit: deadline())
         if mistakes { return try hunt(crew) }
         let flaw = mistake.flatMap { Flaw(rawValue: $0) }

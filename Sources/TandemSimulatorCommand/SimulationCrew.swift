@@ -66,7 +66,7 @@ struct Crew {
                     done.one()
                 }
             } catch {
-                Terminal.complain("one thread less: \(error)")
+                print("one thread less: \(error)")
                 done.one()
             }
         }
