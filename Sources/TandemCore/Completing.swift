@@ -24,7 +24,11 @@ extension Node {
         if rejoin.completed(operation, outcome, at: now, retry: policy.retry) {
             // What was seen last is older than what was done.
             instance.isStale = true
-            if case .done = outcome { instance.failure = nil }
+            if case .done = outcome {
+                instance.failure = nil
+                // That was about the directory as it was before.
+                notes.follows = nil
+            }
             return
         }
         if addresses.completed(operation, outcome, at: now + policy.retry) { return }

@@ -47,8 +47,8 @@ public enum Effect: Hashable, Sendable, Codable {
     public enum StartMode: Hashable, Sendable, Codable {
         /// With `standby.signal`: recovers and serves reads, whatever it was.
         case standby
-        /// The same, and it connects to nobody: somebody opened it without the right to, so it may be on a branch of its own, which a stream
-        /// would overwrite where both branches have one number.
+        /// The same, and it connects to nobody: it was not compared with the other one's, so it may be on a branch of its own, with which a
+        /// stream would be mixed where both branches have one number.
         case isolated
         /// The same, for the standby of a node that was promoted exactly where this instance's WAL ends (4.4): what a crash left
         /// torn behind that end is in its way, and is taken out of it.

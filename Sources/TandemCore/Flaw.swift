@@ -30,8 +30,10 @@ package enum Flaw: String, CaseIterable, Sendable, Codable {
     case soleBeforeConsent  // 4.1, 1 and 2
     case promotedBeforeLedger  // 4.3
     case handoverBeforeEnd  // 4.4, 2 and 3
+    case handoverWithoutEnd  // 4.4, 3
     case promotedBeforeWAL  // 4.4, 4
     case openedBeforeConfirmed  // 5.3
     case witnessForgetsPromise  // 3.1
     case leaseOnOneClock  // 3.1
+    case streamsUncompared  // 9
 }

@@ -20,6 +20,8 @@ struct SimPostgres {
     var timeline: Timeline = 1
     /// One more with each start: what was under way before belongs to another process.
     var start = 0
+    /// It knows no other server.
+    var isIsolated = false
     /// By the agent, not by somebody's hand.
     var openedByAgent = false
     var settings = Settings(copy: nil, synchronous: nil, slot: nil)
@@ -59,6 +61,11 @@ struct SimPostgres {
 
     func isPrefix(of other: SimPostgres) -> Bool {
         wal.count <= other.wal.count && (wal.last.map { $0 == other.wal[wal.count - 1] } ?? true)
+    }
+
+    /// PostgreSQL compares numbers of timelines and positions: with an equal number it takes the rest of another branch for its own.
+    func wouldMix(with other: SimPostgres) -> Bool {
+        timeline == other.timeline && wal.count <= other.wal.count && !isPrefix(of: other)
     }
 
     mutating func awaitNow(_ copy: CopyID?) {

@@ -187,6 +187,7 @@ extension World {
     private func startInstance(_ host: SimHost, _ mode: Effect.StartMode) {
         guard host.postgres.condition == .stopped, host.mark != nil else { return }
         host.postgres.start += 1
+        host.postgres.isIsolated = mode == .isolated
         host.postgres.condition = .starting(open: { if case .primary = mode { true } else { false } }())
         host.postgres.awaitNow(host.postgres.settings.synchronous)
         let patience = random.below(10) == 0 ? random.between(500, 4000) : random.between(50, 400)

@@ -78,6 +78,7 @@ extension World {
             if host.isAlive, host.postgres.condition == .recovering {
                 host.postgres.wal.append(-nextCommit)
                 nextCommit += 1
+                host.postgres.timeline += 1
                 host.postgres.condition = .open
                 host.postgres.openedByAgent = false
                 host.postgres.start += 1

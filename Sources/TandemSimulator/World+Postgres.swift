@@ -79,10 +79,14 @@ extension World {
     }
 
     func streams(from source: SimHost, to sink: SimHost) -> Bool {
-        source.isAlive && sink.isAlive && source.postgres.acceptsWrites && sink.postgres.condition == .recovering
+        connects(sink, to: source) && sink.postgres.isPrefix(of: source.postgres)
+    }
+
+    private func connects(_ sink: SimHost, to source: SimHost) -> Bool {
+        !sink.postgres.isIsolated && source.isAlive && sink.isAlive && source.postgres.acceptsWrites
+            && sink.postgres.condition == .recovering
             && !isCut(source.party, sink.party) && !isCut(sink.party, source.party)
             && (source.storage ?? .hangs) == .hangs && sink.storage == nil && source.aside == nil && sink.aside == nil
-            && sink.postgres.isPrefix(of: source.postgres)
     }
 
     func stream() {
@@ -92,6 +96,12 @@ extension World {
                 source.node.heartbeatRowTerm(at: source.clock.now(now).boot) != nil
             {
                 source.postgres.beat = second
+            }
+            if connects(sink, to: source), sink.postgres.wouldMix(with: source.postgres) {
+                violate(
+                    .onlyData,
+                    "\(sink.name) streams from \(source.name), both on timeline \(sink.postgres.timeline), and has a branch of its own"
+                )
             }
             if streams(from: source, to: sink) {
                 // What it had at the last exchange is confirmed with this one.

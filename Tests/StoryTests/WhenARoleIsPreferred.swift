@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test func aPersonSaysNoToIt() {
-        let world = Scene.whole(Setup(preferred: .b))
+        let world = Scene.whole(Setup(preferred: .b), seed: 2)
         world.strike(.failbackCancelled(.b))
         world.run(.seconds(30))
         #expect(world.a.role == .primary)

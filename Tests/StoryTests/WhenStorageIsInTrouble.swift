@@ -1,6 +1,7 @@
 import TandemCore
-import TandemSimulator
 import Testing
+
+@testable import TandemSimulator
 
 @Suite struct WhenStorageIsInTrouble {
     @Test func thePrimarysDiskTakesNoWritesAndTheStandbyTakesOver() throws {
@@ -26,6 +27,32 @@ import Testing
         world.run(fault == .readOnly ? .seconds(4) : .seconds(10)) { $0.b.held.primary == .all }
         #expect(world.b.held.primary == .all, "\(fault): \(world.describe(world.a))")
         world.expectWhole(primary: "b", within: .seconds(60))
+    }
+
+    /// S4: a handover loses nothing, in asynchronous mode too. The standby lacks commits, and the disk that has them cannot be read: the role is
+    /// not given away, and what the witness's grant loses is within the limit.
+    @Test func aRoleIsNotGivenAwayFromADiskThatCannotBeRead() {
+        for seed in UInt64(1)...10 {
+            let world = lagging(seed, flaw: nil)
+            #expect(world.violation == nil, "\(seed): \(world.violation?.text ?? "")")
+            world.expectWhole(primary: world.b.ledger?.primary ?? "a", within: .seconds(90))
+        }
+    }
+
+    /// The same with the end guessed from what the standby has.
+    @Test func whatADiskHidesIsMissedWhereTheEndIsGuessed() {
+        let broken = (UInt64(1)...10).compactMap { lagging($0, flaw: .handoverWithoutEnd).violation }
+        #expect(!broken.isEmpty)
+        #expect(broken.allSatisfy { $0.rule == .asynchronousLoss }, "\(broken)")
+    }
+
+    private func lagging(_ seed: UInt64, flaw: Flaw?) -> World {
+        let world = Scene.whole(Setup(mode: .asynchronous, arbiter: .witness), seed: seed, flaw: flaw)
+        world.strike(.replicaLags(.b), lasting: .seconds(20))
+        world.run(.milliseconds(400))
+        world.strike(.storageFails(.a, .failing), lasting: .seconds(30))
+        world.run(.seconds(40))
+        return world
     }
 
     /// Processes in such a disk wait do not die. The primary stops asking for its lease, and the standby claims.

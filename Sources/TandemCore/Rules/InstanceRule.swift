@@ -5,6 +5,8 @@ struct InstanceKeeper: Hashable, Sendable, Codable {
     var notBefore: Instant?
     /// The operation is a start.
     var isStarting = false
+    /// It was started last so that it connects to nobody.
+    var isIsolated = false
     /// Nothing was observed since the last operation ended: what is known of the instance is older than what was done to it.
     var isStale = false
     /// When a start was ordered last; nil: none since it was ended on purpose.
@@ -40,14 +42,15 @@ extension Node {
         case .stopped:
             guard !storageForbidsStart(at: now) else { return }
             // A mark that names the other node is an unfinished copy, none at all perhaps one, too (section 1): never started as it is.
-            guard mayFollowPlainly(isOurs: postgres.copy?.node == policy.node, at: now) else { return }
-            guard isTimeForStart(at: now) else { return }
+            guard isTimeForStart(at: now), let mode = wayToStart(isOurs: postgres.copy?.node == policy.node, at: now) else {
+                return
+            }
             let operation = nextOperation()
             instance.operation = operation
             instance.isStarting = true
             instance.startedAt = now
-            let fork = ledger?.primary == policy.peer ? notes.follows : nil
-            order(.start(rejoin.isForeign ? .isolated : fork.map { .follower(fork: $0) } ?? .standby, operation))
+            instance.isIsolated = mode == .isolated
+            order(.start(mode, operation))
         case .orphaned(let processes):
             notice(.warning, "ending \(processes) processes that a dead postmaster left: they could still acknowledge commits")
             endInstance()
@@ -65,13 +68,17 @@ extension Node {
             notice(.info, "this instance is stopped, to come back as a person asked")
             endInstance()
         case .running(isInRecovery: true) where isStuck(at: now):
-            notice(.warning, "the primary serves, and no WAL comes from it: this instance is stopped to find out why")
+            if instance.isIsolated {
+                notice(.info, "the primary serves: this instance, which was started alone, is stopped to be compared with it")
+            } else {
+                notice(.warning, "the primary serves, and no WAL comes from it: this instance is stopped to find out why")
+            }
             rejoin.failures += 1
             rejoin.idle = nil
             endInstance()
         case .unusable:
             // There is nothing to start; whether a new copy may take its place is found out as for a stopped instance.
-            if case .standby = state, !storageForbidsStart(at: now) { _ = mayFollowPlainly(isOurs: false, at: now) }
+            if case .standby = state, !storageForbidsStart(at: now) { _ = wayToStart(isOurs: false, at: now) }
         case .running(isInRecovery: true), .starting, .silent:
             return
         }

@@ -88,74 +88,98 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
 extension Node {
     /// The other node leads, by a ledger that both have, and its instance is open: there is something to follow.
     func peerServes(at now: Instant) -> Bool {
-        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report, report.postgres.isOpen, let ledger,
-            ledger.primary == policy.peer, peer.agrees(with: ledger)
-        else { return false }
-        return report.role == .primary || report.role == .primaryStandby
+        guard peerIsOpen(at: now), let role = peer.report?.role else { return false }
+        return role == .primary || role == .primaryStandby
     }
 
-    /// Section 6, step 2, of a stopped instance. True: it is to be started as it is.
-    mutating func mayFollowPlainly(isOurs: Bool, at now: Instant) -> Bool {
+    /// The same, and it may still wait until this instance confirms what it is asked (5.3).
+    private func peerIsOpen(at now: Instant) -> Bool {
+        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report, report.postgres.isOpen, let ledger else {
+            return false
+        }
+        return ledger.primary == policy.peer && peer.agrees(with: ledger)
+    }
+
+    /// Section 6, step 2, of a stopped instance: how it is started; nil: not now. Only who gave its role away in order, or was compared with
+    /// the instance that serves, connects to it: one number may be that of two branches' timelines, and a stream would mix them (9).
+    mutating func wayToStart(isOurs: Bool, at now: Instant) -> Effect.StartMode? {
         guard case .standby(let standby) = state, let ledger else {
             rejoin.survey = nil
-            return isOurs
-        }
-        // A person works there (4.7): nothing is looked at or changed, and what is ours is started as it is.
-        guard ledger.paused == nil else {
-            rejoin.survey = nil
-            return isOurs
+            if case .waiting(let waiting) = state, isComing(since: waiting.since, at: now) { return nil }
+            return isOurs ? .isolated : nil
         }
         // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
-        if notes.follows != nil, instance.failure == nil, isOurs, rejoin.asked != .fresh, !rejoin.isForeign {
-            return true
+        if let fork = notes.follows, ledger.primary == policy.peer, instance.failure == nil, isOurs, rejoin.asked != .fresh,
+            !rejoin.isForeign
+        {
+            return .follower(fork: fork)
         }
-        guard peerServes(at: now) else {
-            // Whoever is about to lead opens within moments. After that, a host that is alone serves what it has.
-            let isComing = peer.isHeard(within: policy.silence, at: now) && now - standby.since < policy.rejoinPatience
+        guard peerIsOpen(at: now) else {
             rejoin.survey = nil
-            return isOurs && !isComing
+            guard isOurs, !isComing(since: standby.since, at: now) else { return nil }
+            return flaw == .streamsUncompared ? .standby : .isolated
         }
-        if rejoin.asked == .fresh { return begin(.copy, ledger, nil, at: now) }
-        switch rejoin.survey {
-        case nil:
-            guard now >= rejoin.notBefore ?? now else { return false }
-            if rejoin.unanswered >= 3, isOurs {
-                // The primary cannot be asked: this instance serves what it has meanwhile.
-                rejoin.unanswered = 0
-                return true
-            }
-            let operation = nextOperation()
-            rejoin.operation = operation
-            order(.survey(operation))
-            return false
+        if let survey = rejoin.survey { return follow(survey, ledger, isOurs, at: now) }
+        if rejoin.asked == .fresh, ledger.paused == nil, peerServes(at: now) {
+            begin(.copy, ledger, nil, at: now)
+            return nil
+        }
+        guard now >= rejoin.notBefore ?? now else { return nil }
+        if rejoin.unanswered >= 3, isOurs {
+            // The primary cannot be asked, for example as all its connections are taken: this instance goes on as it was.
+            rejoin.unanswered = 0
+            return rejoin.isForeign ? .isolated : .standby
+        }
+        let operation = nextOperation()
+        rejoin.operation = operation
+        order(.survey(operation))
+        return nil
+    }
+
+    /// Whoever is about to be heard, or to lead, is so within moments. After that, a host that is alone serves what it has.
+    private func isComing(since: Instant, at now: Instant) -> Bool {
+        now - since < (peer.isHeard(within: policy.silence, at: now) ? policy.rejoinPatience : policy.streamPatience)
+    }
+
+    /// What was found is for one start only: a later one may find other things.
+    private mutating func follow(
+        _ survey: Survey, _ ledger: Ledger, _ isOurs: Bool, at now: Instant
+    ) -> Effect.StartMode? {
+        switch survey {
         case .plain:
-            // Only for this start: a later one may find other things.
             rejoin.survey = nil
             rejoin.asked = nil
             rejoin.isForeign = false
-            return isOurs
+            return isOurs ? .standby : nil
+        // A person works there (4.7): nothing is changed, and it serves what it has.
+        case _ where ledger.paused != nil:
+            rejoin.survey = nil
+            return isOurs ? .isolated : nil
+        // Nothing is given up for an instance that is not confirmed.
+        case .rewind where !peerServes(at: now), .copy where !peerServes(at: now):
+            return nil
         case .rewind(let fork, let lost):
-            return begin(.rewind, ledger, "its WAL has left the primary's at \(fork), with \(lost) bytes of its own", at: now)
+            begin(.rewind, ledger, "its WAL has left the primary's at \(fork), with \(lost) bytes of its own", at: now)
         case .copy(let why):
-            return begin(.copy, ledger, why, at: now)
+            begin(.copy, ledger, why, at: now)
         case .refuse(let why):
             refuseOnce(.cannotRejoin(why))
             rejoin.refusal = why
             rejoin.asked = nil
             rejoin.survey = nil
             rejoin.notBefore = now + policy.rejoinPatience * 2
-            return false
         }
+        return nil
     }
 
     /// Section 6: a node whose ledger is `paired` consents to `sole` before its directory is rewound or copied anew.
-    private mutating func begin(_ way: RejoinWay, _ ledger: Ledger, _ why: String?, at now: Instant) -> Bool {
-        guard now >= rejoin.notBefore ?? now, !waitsForWindow else { return false }
+    private mutating func begin(_ way: RejoinWay, _ ledger: Ledger, _ why: String?, at now: Instant) {
+        guard now >= rejoin.notBefore ?? now, !waitsForWindow else { return }
         guard ledger.bond == .sole else {
             if writing == nil { write(ledger.sole()) }
-            return false
+            return
         }
-        guard writing == nil else { return false }
+        guard writing == nil else { return }
         switch (way, why) {
         case (.rewind, let why):
             notice(.warning, "this instance cannot follow as it is: \(why ?? ""). It is rewound; that branch of its WAL is kept")
@@ -169,7 +193,6 @@ extension Node {
         rejoin.way = way
         rejoin.survey = nil
         order(.rejoin(way, operation))
-        return false
     }
 
     /// A standby that recovers and cannot stream from a primary that serves has diverged, or lacks WAL: it is stopped, and looked at.
@@ -179,8 +202,8 @@ extension Node {
         case .stopped, .unusable: break
         case .running, .starting, .orphaned, .silent: rejoin.survey = nil
         }
-        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, peerServes(at: now),
-            ledger?.paused == nil
+        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, ledger?.paused == nil,
+            instance.isIsolated ? peerIsOpen(at: now) : peerServes(at: now)
         else {
             rejoin.idle = nil
             return
@@ -200,6 +223,7 @@ extension Node {
     /// Longer with each time that looking has changed nothing.
     func isStuck(at now: Instant) -> Bool {
         guard let idle = rejoin.idle else { return false }
-        return now - idle.since > policy.rejoinPatience * (1 << min(rejoin.failures, 6))
+        let patience = instance.isIsolated ? policy.streamPatience : policy.rejoinPatience
+        return now - idle.since > patience * (1 << min(rejoin.failures, 6))
     }
 }

@@ -142,6 +142,10 @@ extension Node {
             next.end = end
             next.phase = .measuring(nil)
             state = .handingOver(next)
+        case (.measuring(operation), .failed) where flaw == .handoverWithoutEnd:
+            next.end = handing.replayed
+            next.phase = .measuring(nil)
+            state = .handingOver(next)
         case (.measuring(operation), .failed(let why)) where storageIsUnfit(at: now):
             // A role is given away only with the exact end of what was written here: a disk that has lost some of it may come back, and this
             // node with it. The read is tried again; when the lease is over, 4.3 decides.

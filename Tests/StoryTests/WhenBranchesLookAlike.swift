@@ -1,0 +1,75 @@
+import TandemCore
+import Testing
+
+@testable import TandemSimulator
+
+/// Section 9, S6: two promotions that know nothing of each other make one number. PostgreSQL streams between such branches, and the standby's data is
+/// then neither one's; so only who was compared with the other one connects to it.
+@Suite struct WhenBranchesLookAlike {
+    /// The standby's agent is dead, and somebody promotes its instance. Then its host boots while the primary's is off.
+    @Test func itWasPromotedByHandWhileNobodyLooked() throws {
+        try Scene.tell(
+            "The standby was promoted by hand while its agent was dead",
+            """
+            S6. Nobody saw the standby open, and the primary's host is off when it boots: there is nothing to compare it with, so it is started connected
+            to nobody. Meanwhile the primary was promoted once more, to the same timeline number. It serves; the standby is stopped, compared with it, and
+            brought back.
+            """, Setup(arbiter: .manual)
+        ) { world in
+            promoteUnseen(world)
+            #expect(world.b.postgres.isIsolated)
+            #expect(world.a.postgres.timeline == world.b.postgres.timeline, "else this tells nothing")
+            world.expectWholeWithHelp(primary: "a")
+        }
+    }
+
+    @Test func aStreamWouldMixThem() {
+        let world = Scene.whole(Setup(arbiter: .manual), flaw: .streamsUncompared)
+        promoteUnseen(world)
+        world.run(.seconds(20))
+        #expect(world.violation?.rule == .onlyData, "\(world.violation?.text ?? "nothing noticed it")")
+    }
+
+    /// A standby that is alone when it boots serves what it has, and follows soon after its primary serves.
+    @Test(arguments: [ArbiterKind.witness, .manual]) func itBootsAloneAndIsConnectedLater(_ arbiter: ArbiterKind) {
+        let world = Scene.whole(Setup(arbiter: arbiter))
+        for host in [world.a, world.b] { world.powerOff(host) }
+        world.run(.seconds(1))
+        world.strike(.cutBoth(.a, .b), lasting: .seconds(8))
+        world.strike(.witnessDies, lasting: .seconds(8))
+        for host in [world.b, world.a] { world.boot(host) }
+        world.run(.seconds(6))
+        #expect(world.b.postgres.condition == .recovering && world.b.postgres.isIsolated)
+        world.expectWhole(primary: "a")
+        #expect(!world.b.postgres.isIsolated)
+    }
+
+    /// 4.7: under `pause` nothing is rewound or copied, and the standby that was restarted for its maintenance streams again.
+    @Test func itIsComparedUnderPauseToo() {
+        let world = Scene.whole(Setup(arbiter: .witness))
+        world.ask(world.a, .pause(maintenance: true))
+        world.run(.seconds(10)) { $0.b.ledger?.paused != nil }
+        #expect(world.b.ledger?.paused != nil)
+        world.powerOff(world.b)
+        world.run(.seconds(2))
+        world.boot(world.b)
+        world.run(.seconds(10)) { $0.streams(from: $0.a, to: $0.b) }
+        #expect(world.streams(from: world.a, to: world.b) && world.a.ledger?.paused != nil)
+    }
+
+    private func promoteUnseen(_ world: World) {
+        world.strike(.agentDies(.b), lasting: .seconds(60))
+        world.run(.milliseconds(100))
+        world.strike(.promotedByHand(.b))
+        world.run(.milliseconds(100))
+        world.powerOff(world.b)
+        world.run(.seconds(1))
+        world.ask(world.a, .failover(acceptDataLoss: true))
+        world.run(.seconds(5)) { $0.servesAlone($0.a) }
+        world.say("—", "somebody restarts PostgreSQL on a as standby, and promotes it")
+        world.a.postgres.timeline += 1
+        world.strike(.isolate(.a), lasting: .seconds(6))
+        world.boot(world.b)
+        world.run(.seconds(5))
+    }
+}
