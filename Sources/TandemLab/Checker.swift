@@ -70,7 +70,8 @@ public struct Checker: Sendable {
     public var rows: [Row]?
     public var sightings: [Sighting]
     /// For how long two hosts may both be seen with an address: announcements and answers under way.
-    public var overlapLimit: Duration = .milliseconds(500)
+    public var overlapLimit = Checker.overlapLimit
+    public static let overlapLimit = Duration.milliseconds(500)
     /// Who was not seen for so long is not there any more: five questions of the sniffer.
     public var presenceGap: Duration = .milliseconds(250)
     /// Who a hardware address belongs to, for the evidence.

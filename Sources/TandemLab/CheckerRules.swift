@@ -119,8 +119,10 @@ extension Lab {
     /// sightings.
     /// - Parameter query: runs a statement on the current primary and returns its rows as `column|column`; nil: the table
     ///   is not looked at (while the load runs).
+    /// - Parameter overlap: for how long two hosts may answer for one address.
     public func check(
-        logs: [ClientLog], sightings: [Sighting], query: ((String) throws(LabError) -> [String])?
+        logs: [ClientLog], sightings: [Sighting], overlap: Duration = Checker.overlapLimit,
+        query: ((String) throws(LabError) -> [String])?
     ) throws(LabError) -> CheckReport {
         var log = ClientLog()
         for one in logs {
@@ -132,6 +134,7 @@ extension Lab {
         }
         log.sort()
         var checker = Checker(log: log, sightings: sightings)
+        checker.overlapLimit = overlap
         if let query { checker.rows = try Checker.rows(from: try query(LoadSpec.allRows)) }
         for host in machines { checker.hostNames[host.hardwareAddress] = host.name }
         return checker.check()

@@ -45,21 +45,22 @@ final class PairOnHosts {
     ///   - movableWallClocks: machines whose wall clock the story moves.
     static func story(
         arbiter: String, timing: String = "standard", mode: String = "synchronous", movableWallClocks: Set<String> = [],
-        _ body: (PairOnHosts) throws -> Void
+        overlap: Duration = Checker.overlapLimit, _ body: (PairOnHosts) throws -> Void
     ) throws {
         var configuration = LabConfiguration()
         configuration.arbiterKind = arbiter
         configuration.timing = timing
         configuration.mode = mode
-        try story(configuration, movableWallClocks: movableWallClocks, body)
+        try story(configuration, movableWallClocks: movableWallClocks, overlap: overlap, body)
     }
 
     /// Brings a pair up, runs the story, and holds it to what must always be true: no acknowledged commit lost, one
-    /// acknowledger at a time, no address answered by two machines for more than 500 ms.
+    /// acknowledger at a time, no address answered by two machines for longer than `overlap`.
     /// - Parameter mayLose: of an asynchronous pair: how many acknowledged commits at most, asked at the end.
     static func story(
         _ configuration: LabConfiguration = LabConfiguration(), movableWallClocks: Set<String> = [],
-        mayLose: ((PairOnHosts) throws -> Int)? = nil, preparing: (LabHost) throws(LabError) -> Void = { _ in },
+        overlap: Duration = Checker.overlapLimit, mayLose: ((PairOnHosts) throws -> Int)? = nil,
+        preparing: (LabHost) throws(LabError) -> Void = { _ in },
         _ body: (PairOnHosts) throws -> Void
     ) throws {
         let pair = try PairOnHosts(configuration, movableWallClocks: movableWallClocks)
@@ -77,7 +78,7 @@ final class PairOnHosts {
             }
             try pair.waitUntilWhole(primary: "a")
             try body(pair)
-            let report = try pair.verdict()
+            let report = try pair.verdict(overlap)
             if let mayLose {
                 let serious = report.violations.filter { $0.promise != .acknowledgedCommitsStay }
                 #expect(serious.isEmpty, "\(report.summary)")
@@ -94,9 +95,9 @@ final class PairOnHosts {
         try pair.lab.stop()
     }
 
-    private func verdict() throws -> CheckReport {
+    private func verdict(_ overlap: Duration) throws -> CheckReport {
         guard let load, let sniffer else { throw Told("the load was not started") }
-        return try lab.check(logs: [load.stop()], sightings: sniffer.stop(), query: lab.queryOnPrimary)
+        return try lab.check(logs: [load.stop()], sightings: sniffer.stop(), overlap: overlap, query: lab.queryOnPrimary)
     }
 
     // MARK: - what is so

@@ -76,8 +76,9 @@ extension OnHosts {
 
         /// Every process of the host stands still for longer than a lease, the guard too, and goes on when the other one is primary. In
         /// synchronous mode nothing that it still acknowledges is lost, as nobody confirms its WAL any more.
+        /// Frozen are its processes: the kernel goes on, and answers for the address until its lifetime ends, which is the lease and a second.
         @Test func aFrozenHostThawsWhenTheOtherOneIsPrimary() throws {
-            try PairOnHosts.story(arbiter: "witness") { pair in
+            try PairOnHosts.story(arbiter: "witness", overlap: .milliseconds(1500)) { pair in
                 let began = SystemClock.now()
                 try pair.a.freeze()
                 try pair.wait("b is primary") { try pair.status(pair.b).role == "primary_standby" }

@@ -61,11 +61,11 @@ extension Node {
         }
     }
 
-    /// Says a reason once, and again only after another one.
+    /// Says a reason once, and again only after another one; with other numbers it is the same one.
     mutating func refuseOnce(_ refusal: Refusal) {
-        guard lastRefusal != refusal else { return }
+        let isKnown = lastRefusal.map { $0.code == refusal.code && $0.text.hasSameWords(as: refusal.text) } ?? false
         lastRefusal = refusal
-        notice(.warning, refusal.text)
+        if !isKnown { notice(.warning, refusal.text) }
     }
 
     mutating func decide(_ halted: Halted, at now: Instant) {
@@ -81,4 +81,12 @@ extension Node {
         default: break
         }
     }
+}
+
+extension String {
+    fileprivate func hasSameWords(as other: String) -> Bool {
+        utf8.lazy.filter(Self.isWord).elementsEqual(other.utf8.lazy.filter(Self.isWord))
+    }
+
+    private static func isWord(_ byte: UInt8) -> Bool { !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 }

@@ -100,6 +100,9 @@ public struct ManagedSettings: Hashable, Sendable {
             ("host", peer.address), ("port", String(peer.port)), ("user", peer.user), ("passfile", peer.passFile),
             ("application_name", ownCopy.applicationName), ("connect_timeout", "2"), ("keepalives_idle", "2"),
             ("keepalives_interval", "1"), ("keepalives_count", "3"), ("tcp_user_timeout", "5000"), ("sslmode", "prefer"),
+            // The sender's end of it. One whose host is just gone and that is told to let go of its slot would wait for TCP to say goodbye,
+            // and PostgreSQL's checkpoint with it.
+            ("options", "-c tcp_user_timeout=5000"),
         ]
         return words.map { "\($0.0)=\(ManagedSettings.connectionQuoted($0.1))" }.joined(separator: " ")
     }
