@@ -24,6 +24,8 @@ public struct LabOptions: Sendable {
     public var secondPath: Bool
     /// The user that PostgreSQL runs as.
     public var osUser: String
+    /// Further file systems of each host, by mount point; owned by that user, they survive a power-off.
+    public var disks: [String]
     /// Leaves the work folder (logs, disks), named `kept-…`, in place when the lab stops, however it stops.
     public var keepsFolder: Bool
 
@@ -31,7 +33,7 @@ public struct LabOptions: Sendable {
         binary: String = LabOptions.ownBinary(), directory: String = "/tmp",
         hosts: [(name: String, number: UInt8)] = [("a", 11), ("b", 12)], hasWitness: Bool = false,
         hasGuard: Bool? = nil,
-        movableWallClocks: Set<String> = [], secondPath: Bool = false, osUser: String = "postgres",
+        movableWallClocks: Set<String> = [], secondPath: Bool = false, osUser: String = "postgres", disks: [String] = [],
         keepsFolder: Bool = false
     ) {
         self.binary = binary
@@ -42,6 +44,7 @@ public struct LabOptions: Sendable {
         self.movableWallClocks = movableWallClocks
         self.secondPath = secondPath
         self.osUser = osUser
+        self.disks = disks
         self.keepsFolder = keepsFolder
     }
 
@@ -110,7 +113,7 @@ public final class Lab: Sendable {
                 name: port.name, plug: plug(port, number, paths: paths), network: network,
                 place: LabHost.Place(
                     lab: name, folder: place, binary: options.binary, userID: user, groupID: group,
-                    folders: folders,
+                    folders: folders, ownDisks: port == .witness ? [] : options.disks,
                     wallClock: options.movableWallClocks.contains(port.name)
                         ? WallClock(folder: "\(place)/wall") : nil))
         }

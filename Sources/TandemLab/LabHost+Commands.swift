@@ -80,7 +80,7 @@ extension LabHost {
     /// /etc/pgtandem-witness and /var/lib/pgtandem-witness too).
     public func configure(files: [String: HostFile]) throws(LabError) {
         for (path, file) in files.sorted(by: { $0.key < $1.key }) {
-            guard place.folders.contains(where: { path.hasPrefix("\($0)/") }) else {
+            guard (place.folders + place.ownDisks).contains(where: { path.hasPrefix("\($0)/") }) else {
                 throw LabError(
                     attempted: "put \(path) on the host \(name)", happened: "that folder is not on its disk",
                     advice: "Use one of \(place.folders.joined(separator: ", ")).")

@@ -23,6 +23,8 @@ public final class LabHost: Sendable {
         var groupID: UInt32
         /// Absolute paths that are on its disk.
         var folders = MachineSpec.persistentFolders
+        /// Folders that PostgreSQL's user owns, each a file system of its own.
+        var ownDisks: [String] = []
         /// Nil: its wall clock is the one of the machine that we run on.
         var wallClock: WallClock?
 
@@ -204,7 +206,7 @@ public final class LabHost: Sendable {
             }
         }
         return MachineSpec(
-            hostname: name, disk: place.disk, stage: "\(place.folder)/stage", folders: place.folders,
+            hostname: name, disk: place.disk, stage: "\(place.folder)/stage", folders: place.folders + place.ownDisks,
             userID: place.userID,
             groupID: place.groupID, bootID: LabHost.freshBootID(),
             lastPID: 300 + Int32(Random.word() % 20000),
@@ -215,9 +217,9 @@ public final class LabHost: Sendable {
 
     /// As the packages of PostgreSQL and the agent leave a fresh host. Again is fine.
     private func layOut() throws(LabError) {
-        let postgresOwned = ["/etc/postgresql", "/var/lib/pgtandem", "/var/lib/postgresql"]
+        let postgresOwned = ["/etc/postgresql", "/var/lib/pgtandem", "/var/lib/postgresql"] + place.ownDisks
         try Text.makeFolder("\(place.folder)/stage")
-        for folder in place.folders where access(place.disk + folder, F_OK) != 0 {
+        for folder in place.folders + place.ownDisks where access(place.disk + folder, F_OK) != 0 {
             let path = place.disk + folder
             try Text.makeFolder(path)
             let owned = postgresOwned.contains(folder)

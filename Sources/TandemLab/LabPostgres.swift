@@ -12,7 +12,10 @@ public struct LabPostgres: Sendable {
     public static let version = other?.version ?? "15"
     static let programs = "/usr/lib/postgresql/\(version)"
     public static let debianDataDirectory = "/var/lib/postgresql/\(version)/main"
-    static let binaries = "\(programs)/bin"
+    /// Inside a host.
+    public static let binaries = "\(programs)/bin"
+    /// The same on the machine that we run on.
+    static let binariesHere = other.map { $0.folder + "/bin" } ?? binaries
 
     public let host: LabHost
     public let dataDirectory: String

@@ -26,12 +26,12 @@ final class PairOnHosts {
     private var load: LabLoad?
     private var sniffer: Sniffer?
 
-    private init(_ configuration: LabConfiguration, movableWallClocks: Set<String>) throws {
+    private init(_ configuration: LabConfiguration, movableWallClocks: Set<String>, disks: [String]) throws {
         let folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
         lab = try Lab(
             LabOptions(
                 binary: Self.binary, directory: folder, hasWitness: configuration.arbiterKind == "witness",
-                movableWallClocks: movableWallClocks))
+                movableWallClocks: movableWallClocks, disks: disks))
         script = LabScript(lab, configuration: configuration)
         a = lab.hosts[0]
         b = lab.hosts[1]
@@ -56,14 +56,16 @@ final class PairOnHosts {
 
     /// Brings a pair up, runs the story, and holds it to what must always be true: no acknowledged commit lost, one
     /// acknowledger at a time, no address answered by two machines for longer than `overlap`.
-    /// - Parameter mayLose: of an asynchronous pair: how many acknowledged commits at most, asked at the end.
+    /// - Parameters:
+    ///   - disks: further file systems of both hosts, by mount point.
+    ///   - mayLose: of an asynchronous pair: how many acknowledged commits at most, asked at the end.
     static func story(
-        _ configuration: LabConfiguration = LabConfiguration(), movableWallClocks: Set<String> = [],
+        _ configuration: LabConfiguration = LabConfiguration(), movableWallClocks: Set<String> = [], disks: [String] = [],
         overlap: Duration = Checker.overlapLimit, mayLose: ((PairOnHosts) throws -> Int)? = nil,
         preparing: (LabHost) throws(LabError) -> Void = { _ in },
         _ body: (PairOnHosts) throws -> Void
     ) throws {
-        let pair = try PairOnHosts(configuration, movableWallClocks: movableWallClocks)
+        let pair = try PairOnHosts(configuration, movableWallClocks: movableWallClocks, disks: disks)
         do {
             try pair.lab.start()
             try pair.script.bringUp(preparing: preparing)

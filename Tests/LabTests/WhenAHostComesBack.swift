@@ -50,6 +50,7 @@ extension OnHosts {
                 let text = try pair.ask(pair.b, "history", "--last", "2")
                 #expect(text.contains("primary_standby"), "\(text)")
                 #expect(text.contains("why     "), "\(text)")
+                #expect(text.hasSuffix("\nb's side; a has its own (`pgtandem history` there)\n"), "\(text)")
             }
         }
 
@@ -103,6 +104,47 @@ extension OnHosts {
                 let kept = try #require(entry.lost?.kept_in, "\(entry)")
                 #expect(access(pair.b.diskPath(of: kept), F_OK) == 0, "\(kept)")
                 try pair.letClientsWrite(100)
+            }
+        }
+
+        /// A person asks for a new copy, and there is no room for it: nothing is touched, and the standby goes on following.
+        @Test func aDiskThatIsTooSmallIsRefusedBeforeTheFirstByte() throws {
+            var configuration = LabConfiguration()
+            configuration.arbiterKind = "witness"
+            try PairOnHosts.story(configuration, preparing: { host throws(LabError) in try SmallDisk(host).make() }) { pair in
+                let disk = SmallDisk(pair.a)
+                _ = try pair.ask(pair.a, "switchover")
+                try pair.waitUntilWhole(primary: "b")
+                // Its disk is mounted inside the host only.
+                let mark = ["/bin/cat", "\(LabPostgres.debianDataDirectory)/pgtandem.copy"]
+                let old = try pair.a.demand(mark)
+                // More than a tenth, so that its storage is still well.
+                try disk.fill(leaving: SmallDisk.megabytes / 6)
+                let names = try disk.names()
+                let words = try pair.refused(pair.a, "rejoin", "--fresh")
+                #expect(words.contains(" MiB free, and a copy of the source needs "), "\(words)")
+                #expect(words.contains("Free space there"), "\(words)")
+                try pair.waitUntilWhole(primary: "b", upTo: .seconds(60))
+                #expect(try disk.names() == names && pair.a.demand(mark) == old)
+                #expect(try !pair.history(pair.a).contains { $0.kind == .rejoin })
+            }
+        }
+
+        /// Somebody has taken a right from the replication role: the statement that gives it back is named, and is all that it takes.
+        @Test func aMissingRightIsNamedWithTheStatementToRun() throws {
+            try PairOnHosts.story(arbiter: "witness") { pair in
+                let old = try pair.copyMark(pair.b)
+                _ = try LabPostgres.query("alter role pgtandem_replication noreplication", on: pair.a)
+                let statement = "ALTER ROLE \"pgtandem_replication\" REPLICATION;"
+                let words = try pair.refused(pair.b, "rejoin", "--fresh")
+                #expect(words.contains(statement), "\(words)")
+                #expect(try pair.copyMark(pair.b) == old)
+                // It cannot stream either; what is missing stands in the status until it is there.
+                try pair.wait("the status names it", upTo: .seconds(60)) {
+                    pair.statusIfAny(pair.b)?.notes.contains { $0.contains(statement) } ?? false
+                }
+                _ = try LabPostgres.query(statement, on: pair.a)
+                try pair.waitUntilWhole(primary: "a", upTo: .seconds(90))
             }
         }
 

@@ -167,7 +167,7 @@ extension PairOnHosts {
 }
 
 /// An ext4 file system in a file on the host's disk, mounted over the folder that holds the data directory.
-private struct SmallDisk {
+struct SmallDisk {
     /// The whole of it; ext4 keeps a few for itself.
     static let megabytes = 400
     private static let image = "/var/log/postgresql/disk.img"

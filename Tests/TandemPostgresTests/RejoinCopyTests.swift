@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test func tablespacesAndALinkedLogAreRefusedBeforeAnythingIsTouched() throws {
+    @Test func aTablespaceThatIsNotOursIsRefusedAndARewindGoesThroughALinkedLog() throws {
         try Scratch.run { scratch in
             let pair = try RejoinPair(scratch)
             try pair.diverge()
@@ -143,8 +143,6 @@ import Testing
 
             #expect(rename(data + "/pg_wal", scratch.folder + "/wal") == 0)
             #expect(symlink(scratch.folder + "/wal", data + "/pg_wal") == 0)
-            let linked = setupRefusal { try pair.rejoin().copy(abandoned: Term(1), work: pair.work()) }
-            #expect(linked?.happened == "pg_wal of the old directory is a link to \(scratch.folder)/wal.")
             #expect(!OwnedFiles.exists(data + ".diverged.1") && !OwnedFiles.exists(data + ".pgtandem-new"))
             // pg_rewind goes through the link.
             let rejoin = pair.rejoin()
@@ -152,6 +150,96 @@ import Testing
             #expect(DirectoryCheck.linkTarget(data + "/pg_wal") == scratch.folder + "/wal")
             #expect(OwnedFiles.names(in: scratch.folder)?.contains("wal.pgtandem-wal") == false)
             try pair.expectFollows(outcome.copy)
+        }
+    }
+}
+
+/// Copies whose parts lie elsewhere, behind links.
+@Suite(.serialized, .timeLimit(.minutes(15))) struct RejoinElsewhereTests {
+    /// `a` has its WAL in `<folder>/disk/wal`, and a damaged control file.
+    private func story(_ body: (Scratch, RejoinPair, _ wal: String) throws -> Void) throws {
+        try Scratch.run { scratch in
+            let pair = try RejoinPair(scratch)
+            try pair.diverge()
+            let data = pair.a.settings.dataDirectory
+            let disk = scratch.folder + "/disk"
+            try pair.a.instance.files.makeFolder(disk)
+            #expect(rename(data + "/pg_wal", disk + "/wal") == 0)
+            #expect(symlink(disk + "/wal", data + "/pg_wal") == 0)
+            try body(scratch, pair, disk + "/wal")
+        }
+    }
+
+    @Test func aLinkedLogStaysOnItsDiskWhereverTheCopyIsInterrupted() throws {
+        try story { _, pair, wal in
+            let data = pair.a.settings.dataDirectory
+            let folder = KeptFile.folder(of: wal)
+            try DurableFile.remove(data + "/global/pg_control")
+            let before = try RejoinPair.fingerprint(wal)
+            // At the last one its mark stands: it is done.
+            for step in BaseCopy.Step.allCases where step != .finishing {
+                var rejoin = pair.rejoin()
+                rejoin.beforeCopyStep = { (next: BaseCopy.Step) throws(PostgresError) in
+                    try SetupStop(step.rawValue).before(next.rawValue)
+                }
+                #expect(setupRefusal { try rejoin.copy(abandoned: Term(7), work: pair.work()) }?.happened == SetupStop.words)
+                // As if it had ended between the two renames.
+                if step == .settling { #expect(rename(wal, wal + ".diverged.7") == 0) }
+            }
+            let outcome = try pair.rejoin().copy(abandoned: Term(7), work: pair.work())
+            let aside = try #require(outcome.movedAside)
+            #expect(aside == data + ".diverged.7")
+            #expect(DirectoryCheck.linkTarget(data + "/pg_wal") == wal)
+            #expect(DirectoryCheck.linkTarget(aside + "/pg_wal") == wal + ".diverged.7")
+            #expect(try RejoinPair.fingerprint(wal + ".diverged.7") == before)
+            #expect(OwnedFiles.names(in: folder) == ["wal", "wal.diverged.7"])
+            try pair.expectFollows(outcome.copy)
+            try Rejoin.removeDiverged(pair.a.settings, aside)
+            #expect(OwnedFiles.names(in: folder) == ["wal"])
+        }
+    }
+
+    @Test func aDirectoryThatIsGonePutsItsLogWhereItWas() throws {
+        try story { scratch, pair, wal in
+            let settings = pair.a.settings
+            try pair.rejoin().endLeftovers(atStart: true)
+            try Leftovers.remove(settings.dataDirectory, settings, "test")
+            var memory = try #require(try DirectoryIdentity.read(stateDirectory: settings.stateDirectory))
+            #expect(memory.elsewhere.map(\.text) == [wal])
+            // The disk that it was on is not mounted now.
+            let mount = memory.elsewhere[0].mountPoint
+            memory.elsewhere[0].mountPoint = scratch.folder + "/nothing"
+            try memory.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
+            let refusal = setupRefusal { try pair.rejoin().copy(abandoned: Term(7), work: pair.work()) }
+            #expect(refusal?.happened.hasPrefix("\(wal), to which a link") == true, "\(String(describing: refusal))")
+            #expect(OwnedFiles.names(in: KeptFile.folder(of: wal)) == ["wal"])
+
+            memory.elsewhere[0].mountPoint = mount
+            try memory.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
+            let outcome = try pair.rejoin().copy(abandoned: Term(7), work: pair.work())
+            #expect(DirectoryCheck.linkTarget(settings.dataDirectory + "/pg_wal") == wal)
+            #expect(OwnedFiles.names(in: KeptFile.folder(of: wal)) == ["wal", "wal.diverged.7"])
+            _ = outcome
+        }
+    }
+
+    @Test func aPlaceThatIsMissingOrCannotBeSwappedIsRefusedAndNothingIsTouched() throws {
+        try story { _, pair, wal in
+            let data = pair.a.settings.dataDirectory
+            func refusal() -> PostgresError? { setupRefusal { try pair.rejoin().copy(abandoned: Term(7), work: pair.work()) } }
+            #expect(rename(wal, wal + ".away") == 0)
+            guard case .refuse(.missingPart(wal)) = try pair.rejoin().survey().verdict else {
+                throw SetupScratchError(description: "\(try pair.rejoin().survey().verdict)")
+            }
+            #expect(refusal()?.happened.contains("Mount its disk") == true)
+            #expect(rename(wal + ".away", wal) == 0)
+            let before = try RejoinPair.fingerprint(data)
+            try succeed(Tool("/usr/bin/mount", ["--bind", wal, wal]))
+            let mounted = refusal()
+            _ = umount2(wal, Int32(MNT_DETACH))
+            #expect(mounted?.happened == "\(wal), which holds pg_wal, is a mount point.")
+            #expect(try RejoinPair.fingerprint(data) == before)
+            #expect(OwnedFiles.names(in: KeptFile.folder(of: wal)) == ["wal"])
         }
     }
 }

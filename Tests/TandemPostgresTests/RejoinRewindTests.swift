@@ -42,7 +42,7 @@ import Testing
             let outcome = try rejoin.rewind(
                 survey, abandoned: Term(4), work: pair.work { progress in seen.withLock { $0.append(progress.step) } })
             let steps = seen.withLock { $0 }
-            #expect(Set(steps) == Set(Rejoin.Step.allCases).subtracting([.copying]))
+            #expect(Set(steps) == Set(Rejoin.Step.allCases).subtracting([.copying, .verifying]))
             #expect(steps.filter { $0 == .rewinding }.count > 1)
 
             let saved = try #require(outcome.saved)
@@ -247,6 +247,8 @@ import Testing
             let survey = try rejoin.survey()
             let refusal = setupRefusal { try rejoin.rewind(survey, abandoned: Term(1), work: pair.work()) }
             #expect(refusal?.happened.contains("full_page_writes") == true)
+            #expect(refusal?.meaning.hasPrefix("The directory is unchanged") == true)
+            #expect(try CopyMarkFile.read(pair.a.settings.dataDirectory)?.copy == RejoinPair.copyA)
             guard case .copy(.rewindRefused(let words)) = try rejoin.survey().verdict else {
                 Issue.record("\(try rejoin.survey().verdict)")
                 return
@@ -254,6 +256,54 @@ import Testing
             #expect(words.contains("full_page_writes"))
             let outcome = try rejoin.copy(abandoned: Term(1), work: pair.work())
             try pair.expectFollows(outcome.copy)
+        }
+    }
+
+    @Test func anotherForkThanOursIsNeverTakenForASuccess() throws {
+        try Scratch.run { scratch in
+            let pair = try RejoinPair(scratch)
+            try pair.diverge()
+            let rejoin = pair.rejoin()
+            var survey = try rejoin.survey()
+            guard case .rewind(let fork, let end, let lost) = survey.verdict else {
+                throw SetupScratchError(description: "\(survey)")
+            }
+            survey.verdict = .rewind(fork: LSN(fork.bytes + 8), end: end, lostBytes: lost - 8)
+            let refusal = setupRefusal { try rejoin.rewind(survey, abandoned: Term(1), work: pair.work()) }
+            #expect(refusal?.happened.contains("it does not find the fork at ") == true, "\(String(describing: refusal))")
+            guard case .copy(.unfinishedRewind) = try rejoin.survey().verdict else {
+                throw SetupScratchError(description: "\(try rejoin.survey().verdict)")
+            }
+            let outcome = try rejoin.copy(abandoned: Term(1), work: pair.work())
+            try pair.expectFollows(outcome.copy)
+        }
+    }
+
+    /// Then pg_rewind is tried without a change first, which tells how much it will fetch.
+    @Test(.enabled(if: geteuid() == 0)) func aDiskWithLittleRoomIsLookedAtBeforeTheRewind() throws {
+        try Scratch.run { scratch in
+            let pair = try RejoinPair(scratch)
+            try pair.diverge()
+            let data = pair.a.settings.dataDirectory
+            let disk = scratch.folder + "/disk"
+            try pair.a.instance.files.makeFolder(disk)
+            try succeed(Tool("/usr/bin/mount", ["-t", "tmpfs", "-o", "size=300m,uid=postgres,mode=0700", "none", disk]))
+            defer { _ = umount2(disk, Int32(MNT_DETACH)) }
+            try succeed(Tool("/bin/mv", [data, disk + "/data"]))
+            #expect(symlink(disk + "/data", data) == 0)
+            // An agent that starts now: where a directory is, is looked up once.
+            let instance = Instance(pair.a.settings)
+            let free = try FileFacts.space(onFileSystemOf: disk).freeBytes >> 20
+            try succeed(Tool("/usr/bin/fallocate", ["-l", "\(free - 70)M", disk + "/ballast"]))
+            let rejoin = pair.rejoin(instance)
+            let refusal = setupRefusal { try rejoin.rewind(try rejoin.survey(), abandoned: Term(1), work: pair.work()) }
+            #expect(refusal?.happened.hasPrefix("pg_rewind will fetch up to ") == true, "\(String(describing: refusal))")
+            #expect(refusal?.meaning.hasPrefix("Nothing was changed") == true)
+            try DurableFile.remove(disk + "/ballast")
+            try succeed(Tool("/usr/bin/fallocate", ["-l", "\(free - 150)M", disk + "/ballast"]))
+            let outcome = try rejoin.rewind(try rejoin.survey(), abandoned: Term(1), work: pair.work())
+            try pair.expectFollows(outcome.copy, instance)
+            _ = instance.endAll(deadline: .seconds(10))
         }
     }
 

@@ -100,6 +100,10 @@ import Testing
                 return
             }
             #expect(lacking.text.hasSuffix("ALTER ROLE \"rep\" REPLICATION;"), "\(lacking.text)")
+            let uncopied = setupRefusal { try pair.rejoin().copy(abandoned: Term(1), work: pair.work()) }
+            #expect(
+                uncopied?.happened == lacking.text && uncopied?.meaning == "Nothing was changed.",
+                "\(String(describing: uncopied))")
             try pair.b.sql("alter role rep replication")
             if case .refuse(let why) = try pair.rejoin().survey().verdict { Issue.record("still refused: \(why.text)") }
 

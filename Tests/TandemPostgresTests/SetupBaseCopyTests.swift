@@ -130,7 +130,7 @@ import Testing
                 try SetupStop(step.rawValue).before(next.rawValue)
             }
             #expect(setupRefusal { try pair.run() }?.happened == SetupStop.words)
-            let isSwapped = step == .marking || step == .finishing
+            let isSwapped = [.settling, .marking, .finishing].contains(step)
             #expect(OwnedFiles.exists(pair.target.dataDirectory) == isSwapped, "\(step)")
             // The source's mark must not arrive: it would say that this copy is whole.
             if step == .marking { #expect(try CopyMarkFile.read(pair.target.dataDirectory) == nil) }

@@ -27,6 +27,8 @@ public struct Rejoin: Sendable {
     public var options: Options
     /// Called before each step, so that tests can interrupt there.
     var beforeStep: (@Sendable (Step) throws(PostgresError) -> Void)?
+    /// The same of the copy's own steps.
+    var beforeCopyStep: (@Sendable (BaseCopy.Step) throws(PostgresError) -> Void)?
     /// Tests leave out fsync here.
     var moreCopyArguments: [String] = []
 
@@ -100,8 +102,8 @@ public struct Rejoin: Sendable {
         case preparingSource, configuring, marking, finishing
         // Of a rewind.
         case recovering, checkpointing, trying, saving, noting, rewinding, tidying
-        // Of a copy: its own steps come as `copying`.
-        case copying
+        // Of a copy: its other steps come as `copying`.
+        case copying, verifying
     }
 
     public struct Progress: Hashable, Sendable {

@@ -6,8 +6,11 @@ extension Rejoin {
     /// `<dir>.diverged.<term>` until `removeDiverged`. Ended at any moment, it is completed by the next call, which goes on with
     /// the same copy id, so that its slot has kept the WAL.
     ///
-    /// Refused before anything is touched, if `pg_wal` is a symbolic link (the copy would bring it into the data directory), a
-    /// tablespace's place is not empty, or the disk is too small.
+    /// What lies elsewhere (`pg_wal` behind a link, tablespaces) stays there: it is copied beside its place, the old one is kept under the
+    /// same ending, and each link says what it said (`Elsewhere`).
+    ///
+    /// Refused before anything is touched, if the place of a part is not mounted, cannot be swapped, or is somebody else's, or if the disk is
+    /// too small.
     /// - Parameter term: in which the old directory was last primary; names it.
     public func copy(abandoned term: Term, work: Work) throws(PostgresError) -> Outcome {
         let attempted = "make \(settings.dataDirectory) a new copy of \(source.host)"
@@ -15,27 +18,26 @@ extension Rejoin {
         try endLeftovers()
         try requireStopped(attempted)
         try requireOwnPlace(attempted)
+        try requireRights(attempted)
         let place = try NewDirectory(settings, attempted)
         let known = try settledSystem()
-        if let link = DirectoryCheck.linkTarget(place.target + "/pg_wal") {
-            throw PostgresError(
-                attempted: attempted, happened: "pg_wal of the old directory is a link to \(link).",
-                meaning: "The new copy would have its WAL in the data directory; nothing was changed.",
-                advice: "Move pg_wal back into the data directory, or make the copy by hand with `pg_basebackup --waldir`.")
-        }
+        let remembered = try rememberedParts(attempted)
+        let parts = Elsewhere.of(place.target) + remembered
         var pending = try PendingCopy.read(settings) ?? PendingCopy(copy: CopyID(high: Random.word(), low: Random.word()))
         if pending.aside == nil || pending.aside.map(OwnedFiles.exists) == true, Self.holdsInstance(place.target),
             try SetupIntent.read(settings, .copy)?.wholeDirectory == nil
         {
-            pending.aside = Self.asideName(place.target, term)
+            pending.aside = Self.asideName(place.target, term, parts)
         }
         var copying = BaseCopy(
             settings: settings, node: node, source: source,
             options: .init(
                 slot: pending.copy.applicationName, maxRateKilobytesPerSecond: options.maxRateKilobytesPerSecond,
                 systemIdentifier: known, deadline: options.copyDeadline))
-        copying.asideName = pending.aside ?? Self.asideName(place.target, term)
+        copying.asideName = pending.aside ?? Self.asideName(place.target, term, parts)
+        copying.remembered = remembered
         copying.moreArguments = moreCopyArguments
+        copying.beforeStep = beforeCopyStep
         try copying.requireRoom()
         try pending.write(settings)
         let config = KeptConfig(rejoin: self, attempted: attempted)
@@ -49,7 +51,8 @@ extension Rejoin {
         var notes: [String] = []
         let onProgress = work.onProgress
         let report = try copying.run { progress in
-            onProgress(Progress(step: .copying, doneBytes: progress.doneBytes, totalBytes: progress.totalBytes))
+            let step: Step = progress.step == .verifying ? .verifying : .copying
+            onProgress(Progress(step: step, doneBytes: progress.doneBytes, totalBytes: progress.totalBytes))
         } writeMark: { _ throws(PostgresError) in
             // The directory in this place is a new one: what was noted about the old one is over.
             try RejoinIntent.remove(settings)
@@ -64,6 +67,39 @@ extension Rejoin {
             notes: report.notes + notes, duration: .nanoseconds(SystemClock.now() - begun))
     }
 
+    /// pg_basebackup, and the slot, need REPLICATION; the rest that a rewind would need is named with it.
+    private func requireRights(_ attempted: String) throws(PostgresError) {
+        let asked = try RejoinSource(source, attempted, deadline: options.surveyDeadline)
+        defer { asked.close() }
+        let facts = try asked.facts()
+        guard !facts.mayReplicate else { return }
+        let reason = RefusalReason.missingRights(
+            role: source.user, database: source.database, functions: facts.missingFunctions, mayReplicate: false)
+        throw PostgresError(
+            attempted: attempted, happened: reason.text, meaning: "Nothing was changed.",
+            advice: "Then run `pgtandem rejoin` again.")
+    }
+
+    /// What the directory had elsewhere when it was last seen whole; for one that is gone.
+    /// - Throws: if it was on a file system that is not mounted now.
+    private func rememberedParts(_ attempted: String) throws(PostgresError) -> [Elsewhere] {
+        guard !Self.holdsInstance(settings.dataDirectory) else { return [] }
+        let parts = try DirectoryIdentity.read(stateDirectory: settings.stateDirectory)?.elsewhere ?? []
+        let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
+        var found: [Elsewhere] = []
+        for part in parts {
+            guard mounts.isMountPoint(part.mountPoint),
+                let elsewhere = Elsewhere(part.kind, part.text, in: settings.dataDirectory)
+            else {
+                throw PostgresError(
+                    attempted: attempted, happened: RefusalReason.missingPart(part.text).text, meaning: "Nothing was changed.",
+                    advice: "Then run `pgtandem rejoin` again.")
+            }
+            found.append(elsewhere)
+        }
+        return found
+    }
+
     /// Nothing is copied into a mount point whose disk is missing, or over what is not an instance.
     private func requireOwnPlace(_ attempted: String) throws(PostgresError) {
         let remembered = try DirectoryIdentity.read(stateDirectory: settings.stateDirectory)
@@ -71,7 +107,10 @@ extension Rejoin {
         switch try DirectoryCheck.look(at: settings.dataDirectory, remembered: remembered) {
         case .unmounted(let place): reason = .notMounted(place)
         case .foreign(let names): reason = .foreignDirectory(names)
-        case .missing, .empty, .instance: return
+        case .instance:
+            guard let missing = Elsewhere.missing(in: settings.dataDirectory) else { return }
+            reason = .missingPart(missing)
+        case .missing, .empty: return
         }
         throw PostgresError(
             attempted: attempted, happened: reason.text, meaning: "Nothing was changed.",
@@ -97,10 +136,12 @@ extension Rejoin {
             mark.node == node, mark.copy != pending.copy, try Rejoin.unfinishedRewind(settings) == nil,
             try SetupIntent.read(settings, .copy)?.tablespaces.isEmpty != false
         else { return }
+        let parts = try SetupIntent.read(settings, .copy)?.elsewhere ?? []
         let place = try NewDirectory(settings, attempted)
         // pg_basebackup writes the manifest last: such a copy is complete, and may be the only place of what it holds.
         guard !OwnedFiles.exists(place.path + "/backup_manifest") else { return }
         try place.clear()
+        for part in parts where OwnedFiles.exists(part.fresh) { try Leftovers.remove(part.fresh, settings, attempted) }
         try SetupIntent.remove(settings, .copy)
         try PendingCopy.remove(settings)
     }
@@ -114,12 +155,17 @@ extension Rejoin {
 
     private static func holdsInstance(_ target: String) -> Bool { OwnedFiles.names(in: target)?.isEmpty == false }
 
-    private static func asideName(_ target: String, _ term: Term) -> String {
-        let name = "\(target).diverged.\(term)"
-        guard OwnedFiles.exists(name) else { return name }
+    /// One whose ending is free beside the directory and beside each part of it.
+    private static func asideName(_ target: String, _ term: Term, _ parts: [Elsewhere]) -> String {
+        let places = [target] + parts.map(\.place)
+        func isTaken(_ ending: String) -> Bool { places.contains { OwnedFiles.exists($0 + ending) } }
+        var ending = ".diverged.\(term)"
         var number = 2
-        while OwnedFiles.exists("\(name)-\(number)") { number += 1 }
-        return "\(name)-\(number)"
+        while isTaken(ending) {
+            ending = ".diverged.\(term)-\(number)"
+            number += 1
+        }
+        return target + ending
     }
 }
 

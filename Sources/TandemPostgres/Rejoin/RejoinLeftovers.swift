@@ -12,7 +12,20 @@ extension Rejoin {
         let lock = try SetupLock(settings, attempted)
         defer { lock.release() }
         try endLeftovers(attempted)
-        if atStart { try giveUpCopy(attempted) }
+        if atStart {
+            try giveUpCopy(attempted)
+            try remember()
+        }
+    }
+
+    /// Of a sound directory: a person may have moved `pg_wal` to another disk, or made a tablespace, since it was remembered.
+    private func remember() throws(PostgresError) {
+        guard let mark = try CopyMarkFile.readSound(settings.dataDirectory), mark.node == node,
+            try Rejoin.unfinishedRewind(settings) == nil, Elsewhere.missing(in: settings.dataDirectory) == nil
+        else { return }
+        let now = try DirectoryIdentity.of(settings.dataDirectory)
+        guard try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) != now else { return }
+        try now.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
     }
 
     /// With the lock held.
@@ -44,7 +57,7 @@ extension Rejoin {
 
     // MARK: the old directory
 
-    /// Old directories that `copy` has moved aside, whole.
+    /// Old directories that `copy` has moved aside, whole; what they had elsewhere lies beside its place, with the same ending.
     public static func divergedDirectories(_ settings: InstanceSettings) -> [String] {
         let target = ProcessTable.resolved(settings.dataDirectory) ?? settings.dataDirectory
         let folder = KeptFile.folder(of: target)
@@ -59,6 +72,12 @@ extension Rejoin {
             throw PostgresError(
                 attempted: attempted, happened: "It is none that was moved aside, or a server runs in it.",
                 meaning: "Nothing was removed.", advice: "Name one of: \(divergedDirectories(settings)).")
+        }
+        let target = ProcessTable.resolved(settings.dataDirectory) ?? settings.dataDirectory
+        let ending = String(path.dropFirst(target.count))
+        // Only what carries the ending: a link that still leads to a place that is in use is left alone.
+        for part in Elsewhere.of(path) where part.place.hasSuffix(ending) {
+            try Leftovers.remove(part.place, settings, attempted)
         }
         try Leftovers.remove(path, settings, attempted)
     }

@@ -1,3 +1,4 @@
+import Synchronization
 import TandemCore
 import TandemSystem
 
@@ -62,7 +63,7 @@ private struct Rewinding {
         try rejoin.step(.checkpointing, work)
         try checkpointSource()
         try rejoin.step(.trying, work)
-        try tryOut()
+        if try !hasRoomForAll() { try tryOut() }
         try rejoin.step(.saving, work)
         let log = try ownLog()
         guard log.end > fork else { throw try refuse("after recovery the own log ends at \(log.end), before the fork \(fork)") }
@@ -148,6 +149,25 @@ private struct Rewinding {
             + ["--no-ensure-shutdown", "--progress"] + more
     }
 
+    /// Room for the whole of the source: then how much of it will be fetched needs not be known before, for which pg_rewind would have to
+    /// look at everything twice.
+    private func hasRoomForAll() throws(PostgresError) -> Bool {
+        let asked = try RejoinSource(rejoin.source, attempted, deadline: rejoin.options.surveyDeadline)
+        defer { asked.close() }
+        let data = try asked.ask(BaseCopySource.size).value.flatMap { Int64($0) } ?? 0
+        let wal = try asked.ask(Self.walSize).value.flatMap { Int64($0) } ?? 0
+        let folders = [target] + Elsewhere.of(target).map(\.place)
+        let free = try SetupTool.perform(attempted) { () throws(SystemError) in
+            try folders.map { folder throws(SystemError) in try FileFacts.space(onFileSystemOf: folder).freeBytes }
+        }
+        return free.allSatisfy { $0 >= data + wal + (64 << 20) }
+    }
+
+    private static let walSize = """
+        select pg_catalog.count(*) * pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) \
+        from pg_catalog.pg_ls_dir('pg_wal', true, false)
+        """
+
     private func tryOut() throws(PostgresError) {
         let result = try SetupTool.perform(attempted) { () throws(SystemError) in
             try settings.tool("pg_rewind", arguments(["--dry-run"])).run(deadline: rejoin.options.rewindDeadline)
@@ -183,21 +203,58 @@ private struct Rewinding {
             advice: "Free space there; an old data directory that was moved aside may be it.")
     }
 
+    /// What pg_rewind said so far (`perform_rewind` and what comes before it in its `main`, PostgreSQL 14 to 18).
+    private struct Said {
+        var hasOurFork = false
+        /// It has looked at everything and begins to write.
+        var isWriting = false
+    }
+
+    /// It looks first, and says so before it writes: what it refuses by itself until then leaves the directory as it was.
+    /// - Parameter mark: what the directory carried.
+    private func rewind(_ mark: LocalPostgres.CopyMark?) throws(PostgresError) {
+        let (fork, onProgress) = (fork, work.onProgress)
+        let said = Mutex(Said())
+        let result = try SetupTool.perform(attempted, meaning: Self.meaning) { () throws(SystemError) in
+            try settings.tool("pg_rewind", arguments([])).run(
+                deadline: rejoin.options.rewindDeadline, outputLimit: 1 << 16
+            ) { line in
+                said.withLock {
+                    if line.contains("servers diverged at WAL location \(fork) ") { $0.hasOurFork = true }
+                    if line.contains("need to copy ") { $0.isWriting = true }
+                }
+                guard let (done, total) = BaseCopy.progress(line) else { return }
+                onProgress(Rejoin.Progress(step: .rewinding, doneBytes: done, totalBytes: total))
+            }
+        }
+        let found = said.withLock { $0 }
+        if result.succeeded, found.hasOurFork { return }
+        let words = (result.errors + "\n" + result.output).lastLines(4)
+        // Its own opinion of the fork must be ours.
+        let why =
+            result.succeeded || !found.hasOurFork && found.isWriting ? "it does not find the fork at \(fork): \(words)" : words
+        guard !found.isWriting, case .exited = result.ending else {
+            throw PostgresError(
+                attempted: attempted, happened: "\(result.ending.text): \(why)", meaning: Self.meaning,
+                advice: "Make a new copy; the next survey says so too.")
+        }
+        if let mark { try CopyMarkFile.write(mark, target, osUser: settings.osUser) }
+        try RejoinIntent.remove(settings)
+        // If the source cannot be asked either, it was that.
+        let asked = try RejoinSource(rejoin.source, attempted, deadline: .seconds(15))
+        asked.close()
+        throw try refuse(why)
+    }
+
     func carryOut() throws(PostgresError) -> [String] {
         try rejoin.step(.noting, work)
         let words = "begun from \(rejoin.source.host) for the fork at \(fork) of term \(term)"
         try RejoinIntent(phase: .rewinding, target: target, copy: copy, words: words).write(settings)
         // From here on no file says that this directory is whole.
+        let mark = try CopyMarkFile.readSound(target)
         try CopyMarkFile.remove(target)
         try rejoin.step(.rewinding, work)
-        let onProgress = work.onProgress
-        _ = try SetupTool.run(
-            settings, "pg_rewind", arguments([]), deadline: rejoin.options.rewindDeadline, attempted,
-            meaning: Self.meaning, advice: "Make a new copy; the next survey says so too."
-        ) { line in
-            guard let (done, total) = BaseCopy.progress(line) else { return }
-            onProgress(Rejoin.Progress(step: .rewinding, doneBytes: done, totalBytes: total))
-        }
+        try rewind(mark)
         try rejoin.step(.tidying, work)
         // First: whatever starts it by mistake gets a standby (`hazards.md` H110).
         try SetupTool.perform(attempted, meaning: Self.meaning) { () throws(SystemError) in

@@ -98,6 +98,8 @@ extension Rejoin {
         /// The functions that the role may not call, and the statements to run.
         case missingRights(role: String, database: String, functions: [String], mayReplicate: Bool)
         case notMounted(String)
+        /// What a link of the directory says: `pg_wal`, or a tablespace.
+        case missingPart(String)
         case foreignDirectory([String])
 
         /// Two sentences: what was found, and what to do.
@@ -115,6 +117,8 @@ extension Rejoin {
                     + functions.map { "GRANT EXECUTE ON FUNCTION pg_catalog.\($0) TO \(SetupSQL.identifier(role));" })
                     .joined(separator: " ")
             case .notMounted(let place): "The file system \(place) of the data directory is not mounted. Mount it."
+            case .missingPart(let place):
+                "\(place), to which a link of the data directory leads, is not there. Mount its disk; nothing was touched."
             case .foreignDirectory(let names):
                 "The data directory holds \(DirectoryCheck.list(names)) and no instance. Nothing was touched; move that away, or correct `postgresql.data_directory`."
             }

@@ -15,6 +15,8 @@ public struct BaseCopy: Sendable {
     public var options: Options
     /// A stopped instance in the place is moved to this name, whole, when the new copy is verified; nil: it is refused.
     var asideName: String?
+    /// What a directory that is gone had elsewhere.
+    var remembered: [Elsewhere] = []
     /// Tests leave out fsync here.
     var moreArguments: [String] = []
     /// Called before each step, so that tests can interrupt there.
@@ -62,7 +64,8 @@ public struct BaseCopy: Sendable {
     }
 
     public enum Step: String, Hashable, Sendable, CaseIterable {
-        case checking, clearing, copying, verifying, tidying, movingAside, noting, swapping, marking, finishing
+        case checking, clearing, copying, verifying, tidying, movingAside, noting, swapping, settling, marking,
+            finishing
     }
 
     public struct Progress: Hashable, Sendable {
@@ -97,17 +100,15 @@ public struct BaseCopy: Sendable {
         _ = try BaseCopyTarget(settings: settings, node: node, place: place, attempted: attempted).judge(intent)
     }
 
-    /// Looks only: whether the places of the source's tablespaces are free, and the space is enough. Beside what an interrupted
+    /// Looks only: whether the places of what lies elsewhere can be used, and the space is enough. Beside what an interrupted
     /// run has left, the space is left to `run`, which removes that first.
     func requireRoom() throws(PostgresError) {
         let attempted = "copy the data directory of \(source.host) to \(settings.dataDirectory)"
         let place = try NewDirectory(settings, attempted)
+        let old = try SetupIntent.read(settings, .copy)
         let asked = try BaseCopySource(copy: self, attempted: attempted).ask()
-        // What an interrupted run has put into tablespaces, it will find again.
-        let known = try SetupIntent.read(settings, .copy)?.tablespaces ?? []
-        try BaseCopyTablespaces(settings: settings, attempted: attempted)
-            .requireEmpty(asked.tablespaces.filter { !known.contains($0) })
-        if !OwnedFiles.exists(place.path) { try requireSpace(place, asked, attempted) }
+        let plan = try BaseCopyPlan(self, asked, place, old, attempted)
+        if !OwnedFiles.exists(place.path) { try requireSpace(place, asked, plan, attempted) }
     }
 
     /// - Parameters:
@@ -150,6 +151,8 @@ public struct BaseCopy: Sendable {
             try step(.swapping)
             try place.swap()
         }
+        try step(.settling)
+        try settle(place, attempted)
         try step(.marking)
         try writeMark(settings.dataDirectory)
         try step(.finishing)
@@ -165,32 +168,58 @@ public struct BaseCopy: Sendable {
         let known = old?.target == place.target ? old?.tablespaces ?? [] : []
         // First without the inode: from now on no directory of that number is our whole copy.
         intent.tablespaces = known
+        let plan = try BaseCopyPlan(self, asked, place, old, attempted)
+        intent.elsewhere = plan.beside
         try intent.write(settings, .copy)
         try place.clear()
+        // Not what the directory in the place needs, if somebody has started it before it was marked.
+        let used = Set(Elsewhere.links(of: place.target).map(\.text))
+        for part in Set(plan.beside + (old?.elsewhere ?? [])) where OwnedFiles.exists(part.fresh) && !used.contains(part.fresh) {
+            try Leftovers.remove(part.fresh, settings, attempted)
+        }
         let tablespaces = BaseCopyTablespaces(settings: settings, attempted: attempted)
-        try tablespaces.clear(known.filter { asked.tablespaces.contains($0) }, major: asked.major)
-        try tablespaces.requireEmpty(asked.tablespaces)
-        try requireSpace(place, asked, attempted)
-        intent.tablespaces = asked.tablespaces
+        try tablespaces.clear(known.filter { plan.inPlace.contains($0) }, major: asked.major)
+        try tablespaces.requireEmpty(plan.inPlace)
+        try requireSpace(place, asked, plan, attempted)
+        intent.tablespaces = plan.inPlace
         try intent.write(settings, .copy)
         try place.make()
+        try SetupTool.perform(attempted) { () throws(SystemError) in
+            for part in plan.beside { try OwnedFiles(user: settings.osUser).makeFolder(part.fresh) }
+        }
         return intent
     }
 
+    /// What lies elsewhere comes to its place, and the links say what they said.
+    private func settle(_ place: NewDirectory, _ attempted: String) throws(PostgresError) {
+        let parts = try SetupIntent.read(settings, .copy)?.elsewhere ?? []
+        guard !parts.isEmpty, let asideName else { return }
+        for part in parts {
+            try part.settle(
+                place.target, old: asideName, ending: String(asideName.dropFirst(place.target.count)), attempted)
+        }
+    }
+
     private func requireSpace(
-        _ place: NewDirectory, _ asked: BaseCopySource.Facts, _ attempted: String
+        _ place: NewDirectory, _ asked: BaseCopySource.Facts, _ plan: BaseCopyPlan, _ attempted: String
     ) throws(PostgresError) {
-        let space = try SetupTool.perform(attempted) { () throws(SystemError) in
-            try FileFacts.space(onFileSystemOf: place.parent)
+        // How much of it each tablespace takes, the role may not know: together they must have room at least.
+        let folders = [place.parent] + plan.folders
+        let free = try SetupTool.perform(attempted) { () throws(SystemError) in
+            var free: [UInt64: Int64] = [:]
+            for folder in folders {
+                guard let facts = try FileFacts.of(folder) else { continue }
+                free[facts.deviceID] = try FileFacts.space(onFileSystemOf: folder).freeBytes
+            }
+            return free.values.reduce(0, +)
         }
         // The first segments of WAL, the catalogs that all share, and databases that nobody may enter.
         let needed = asked.bytes + (64 << 20)
-        // Tablespaces may lie elsewhere: then the sum says nothing about this file system.
-        guard asked.tablespaces.isEmpty, space.freeBytes < needed else { return }
+        guard free < needed else { return }
         throw PostgresError(
             attempted: attempted,
             happened:
-                "\(place.parent) has \(space.freeBytes >> 20) MiB free, and a copy of the source needs \(needed >> 20) MiB.",
+                "\(Set(folders).sorted().joined(separator: ", ")) has \(free >> 20) MiB free, and a copy of the source needs \(needed >> 20) MiB.",
             meaning: "Nothing was changed.", advice: "Free space there; an old data directory that was moved aside may be it.")
     }
 
@@ -200,6 +229,7 @@ public struct BaseCopy: Sendable {
         var arguments = [
             "-D", place.path, "-d", BaseCopySource.connection(source), "-X", "stream", "-c", "fast", "-w", "--progress", "-v",
         ]
+        arguments += try (SetupIntent.read(settings, .copy)?.elsewhere ?? []).map(\.argument)
         arguments += moreArguments
         if let slot = options.slot { arguments += ["-S", slot] }
         if let rate = options.maxRateKilobytesPerSecond { arguments.append("--max-rate=\(min(max(rate, 32), 1_048_576))") }

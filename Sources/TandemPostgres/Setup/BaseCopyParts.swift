@@ -86,6 +86,55 @@ struct BaseCopyTablespaces {
     }
 }
 
+/// Where the parts of a copy go that lie outside of the data directory.
+struct BaseCopyPlan {
+    /// Tablespaces whose places are free: pg_basebackup writes there at once.
+    var inPlace: [String] = []
+    /// Made beside their places, which hold what this node had there before.
+    var beside: [Elsewhere] = []
+
+    /// Looks only.
+    /// - Throws: if a place is taken by what was not this node's, is not mounted, or cannot be swapped.
+    init(
+        _ copy: BaseCopy, _ asked: BaseCopySource.Facts, _ place: NewDirectory, _ old: SetupIntent?, _ attempted: String
+    ) throws(PostgresError) {
+        let known = old?.target == place.target ? old?.tablespaces ?? [] : []
+        let own = try BaseCopyPlan.own(copy, place, old)
+        beside = own.filter { $0.kind == .wal }
+        for location in asked.tablespaces {
+            if known.contains(location) || OwnedFiles.names(in: location)?.isEmpty != false {
+                inPlace.append(location)
+            } else if let part = own.first(where: { $0.kind == .tablespace && $0.text == location }) {
+                beside.append(part)
+            } else {
+                try BaseCopyTablespaces(settings: copy.settings, attempted: attempted).requireEmpty([location])
+            }
+        }
+        for part in beside { try part.requireSwap(attempted, copy.settings) }
+    }
+
+    /// What this node has, or had, elsewhere: told by its directory, by the note of an interrupted run that has moved it aside, or by the
+    /// state directory's memory.
+    private static func own(_ copy: BaseCopy, _ place: NewDirectory, _ old: SetupIntent?) throws(PostgresError) -> [Elsewhere] {
+        // Only who may replace a directory may take its places.
+        guard copy.asideName != nil else { return [] }
+        let noted = old?.target == place.target ? old?.elsewhere ?? [] : []
+        guard OwnedFiles.names(in: place.target)?.isEmpty != false else {
+            let here = Elsewhere.of(place.target)
+            return here + noted.filter { part in part.kind == .tablespace && !here.contains { $0.text == part.text } }
+        }
+        return noted
+            + copy.remembered.filter { part in
+                !noted.contains { $0.text == part.text || part.kind == .wal && $0.kind == .wal }
+            }
+    }
+
+    /// Whose file systems the copy needs.
+    var folders: [String] {
+        beside.map { KeptFile.folder(of: $0.place) } + inPlace.map { OwnedFiles.exists($0) ? $0 : KeptFile.folder(of: $0) }
+    }
+}
+
 /// The instance that is copied.
 struct BaseCopySource {
     struct Facts {
@@ -134,7 +183,7 @@ struct BaseCopySource {
         select pg_catalog.pg_tablespace_location(oid) from pg_catalog.pg_tablespace \
         where pg_catalog.pg_tablespace_location(oid) <> ''
         """
-    private static let size = """
+    static let size = """
         select coalesce(sum(pg_catalog.pg_database_size(oid)), 0)::bigint from pg_catalog.pg_database \
         where pg_catalog.has_database_privilege(oid, 'CONNECT')
         """

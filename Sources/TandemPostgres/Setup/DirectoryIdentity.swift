@@ -8,6 +8,15 @@ public struct DirectoryIdentity: Hashable, Sendable {
     /// Of the file system that it was on.
     public var mountPoint: String
     public var systemIdentifier: UInt64?
+    /// What of it lies elsewhere, so that a new copy in an empty directory puts it there again.
+    var elsewhere: [Part] = []
+
+    /// What a link said, and the file system that it led to.
+    struct Part: Hashable, Sendable {
+        var kind: Elsewhere.Kind
+        var text: String
+        var mountPoint: String
+    }
 
     public init(path: String, mountPoint: String, systemIdentifier: UInt64?) {
         self.path = path
@@ -22,9 +31,13 @@ public struct DirectoryIdentity: Hashable, Sendable {
             throw PostgresError(
                 attempted, SystemError.last("resolve \(directory)"), meaning: "A missing disk could later not be told by name.")
         }
-        let mount = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current().point(of: path) }
-        return DirectoryIdentity(
-            path: path, mountPoint: mount, systemIdentifier: try DirectoryFacts.systemIdentifier(of: path))
+        let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
+        var identity = DirectoryIdentity(
+            path: path, mountPoint: mounts.point(of: path), systemIdentifier: try DirectoryFacts.systemIdentifier(of: path))
+        identity.elsewhere = Elsewhere.of(path).map {
+            Part(kind: $0.kind, text: $0.text, mountPoint: mounts.point(of: $0.place))
+        }
+        return identity
     }
 
     private static let name = "data-directory"
@@ -35,19 +48,27 @@ public struct DirectoryIdentity: Hashable, Sendable {
         let bytes = try SetupTool.perform("read \(path)") { () throws(SystemError) in try DurableFile.read(path) }
         guard let bytes else { return nil }
         var facts: [String: String] = [:]
+        var parts: [Part] = []
         for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
             guard let blank = line.firstIndex(of: " ") else { continue }
-            facts[String(line[..<blank])] = String(line[line.index(after: blank)...])
+            let (name, value) = (String(line[..<blank]), String(line[line.index(after: blank)...]))
+            facts[name] = value
+            if name == "on", let kind = Elsewhere.Kind(rawValue: facts["kind"] ?? ""), let text = facts["link"] {
+                parts.append(Part(kind: kind, text: text, mountPoint: value))
+            }
         }
         // A damaged memory is none: it only makes a message better.
         guard let remembered = facts["path"], let mount = facts["mount"] else { return nil }
-        return DirectoryIdentity(
+        var identity = DirectoryIdentity(
             path: remembered, mountPoint: mount, systemIdentifier: facts["system"].flatMap { UInt64($0) })
+        identity.elsewhere = parts
+        return identity
     }
 
     public func write(stateDirectory: String, osUser: String?) throws(PostgresError) {
         var text = "path \(path)\nmount \(mountPoint)\n"
         if let systemIdentifier { text += "system \(systemIdentifier)\n" }
+        for part in elsewhere { text += "kind \(part.kind.rawValue)\nlink \(part.text)\non \(part.mountPoint)\n" }
         let file = stateDirectory + "/" + DirectoryIdentity.name
         try SetupTool.perform("write \(file)") { () throws(SystemError) in try OwnedFiles(user: osUser).write(text, to: file) }
     }

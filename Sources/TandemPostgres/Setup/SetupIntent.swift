@@ -12,6 +12,8 @@ struct SetupIntent: Hashable, Sendable {
     var wholeDirectory: UInt64?
     /// Locations of tablespaces that were absent or empty before.
     var tablespaces: [String] = []
+    /// What lies elsewhere and is copied beside its place.
+    var elsewhere: [Elsewhere] = []
 
     init(target: String) { self.target = target }
 
@@ -21,6 +23,7 @@ struct SetupIntent: Hashable, Sendable {
         var text = "target \(target)\n"
         if let wholeDirectory { text += "whole \(wholeDirectory)\n" }
         for location in tablespaces { text += "tablespace \(location)\n" }
+        for part in elsewhere { text += "\(part.kind.rawValue)-link \(part.text)\nplace \(part.place)\n" }
         return text + "end\n"
     }
 
@@ -32,12 +35,17 @@ struct SetupIntent: Hashable, Sendable {
         guard let bytes else { return nil }
         let text = String(decoding: bytes, as: UTF8.self)
         var intent = SetupIntent(target: "")
+        var link: (kind: Elsewhere.Kind, text: String)?
         for line in text.split(separator: "\n") {
             let parts = line.split(separator: " ", maxSplits: 1)
             switch parts.first {
             case "target": intent.target = parts.count > 1 ? String(parts[1]) : ""
             case "whole": intent.wholeDirectory = parts.count > 1 ? UInt64(parts[1]) : nil
             case "tablespace": intent.tablespaces += parts.dropFirst().map(String.init)
+            case "wal-link": link = (.wal, parts.count > 1 ? String(parts[1]) : "")
+            case "tablespace-link": link = (.tablespace, parts.count > 1 ? String(parts[1]) : "")
+            case "place":
+                if let link, parts.count > 1 { intent.elsewhere.append(Elsewhere(link.kind, link.text, place: String(parts[1]))) }
             default: break
             }
         }

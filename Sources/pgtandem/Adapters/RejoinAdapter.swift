@@ -24,6 +24,24 @@ final class RejoinAdapter: Sendable {
         var stepBegan: Int64
         var done: Int64 = 0
         var total: Int64 = 0
+        /// How long each step took, in their order.
+        var phases: [HistoryEntry.Phase] = []
+
+        mutating func begin(_ next: Rejoin.Step, at now: Int64) {
+            endStep(at: now)
+            step = next
+            stepBegan = now
+        }
+
+        mutating func endStep(at now: Int64) {
+            let length = (now - stepBegan) / 1_000_000
+            // A copy comes back to a step.
+            if let place = phases.firstIndex(where: { $0.name == step.rawValue }) {
+                phases[place].ms += length
+            } else {
+                phases.append(.init(step.rawValue, length))
+            }
+        }
     }
 
     init(_ configuration: Configuration, _ instance: Instance, kept: KeptSettings, history: HistoryFile, log: Logger) {
@@ -116,17 +134,24 @@ final class RejoinAdapter: Sendable {
         }
         if let aside = outcome.movedAside { facts["old directory"] = "\(aside)" }
         log.info("the directory is like the primary's again", metadata: facts)
-        history.add(entry(outcome, way, term, wall))
+        let phases = present.withLock { present in
+            present?.endStep(at: SystemClock.now())
+            return present?.phases ?? []
+        }
+        history.add(entry(outcome, way, term, wall, phases))
         prune()
     }
 
-    private func entry(_ outcome: Rejoin.Outcome, _ way: RejoinWay, _ term: Term, _ wall: String) -> HistoryEntry {
+    private func entry(
+        _ outcome: Rejoin.Outcome, _ way: RejoinWay, _ term: Term, _ wall: String, _ phases: [HistoryEntry.Phase]
+    ) -> HistoryEntry {
         var entry = HistoryEntry(
             at: wall, node: configuration.node.text, kind: .rejoin, from: "none", to: "standby", cause: way.rawValue,
             why: way == .rewind
                 ? "this host's WAL had left the primary's: it was rewound with pg_rewind"
                 : "a new copy of the primary's data was made beside the old directory, verified, and put in its place",
             evidence: outcome.notes, took_ms: outcome.duration.milliseconds)
+        entry.phases = phases.filter { $0.ms > 0 }
         if let saved = outcome.saved {
             entry.wal = .init(fork: saved.fork.description)
             let commits = saved.commits.map { "\($0) commit\($0 == 1 ? "" : "s")" } ?? "commits that pg_waldump could not count"
@@ -173,10 +198,7 @@ final class RejoinAdapter: Sendable {
             },
             onProgress: { [self] progress in
                 present.withLock {
-                    if $0?.step != progress.step {
-                        $0?.step = progress.step
-                        $0?.stepBegan = SystemClock.now()
-                    }
+                    if $0?.step != progress.step { $0?.begin(progress.step, at: SystemClock.now()) }
                     $0?.done = progress.doneBytes
                     $0?.total = progress.totalBytes
                 }

@@ -6,13 +6,20 @@ import TandemSystem
 struct Bench {
     private let runs: Int
     private let cases: [BenchCase]
+    private let pgbenchClients: Int?
     private let directory: String
     private let keepsFolder: Bool
     private let say: @Sendable (String) -> Void
 
-    /// - Parameter only: nil: every kind.
-    init(runs: Int, only: BenchKind?, directory: String, keepsFolder: Bool, say: @escaping @Sendable (String) -> Void) {
+    /// - Parameters:
+    ///   - only: nil: every kind.
+    ///   - pgbenchClients: sessions of `pgbench` that write beside the clients that measure; nil: none.
+    init(
+        runs: Int, only: BenchKind?, pgbenchClients: Int? = nil, directory: String, keepsFolder: Bool,
+        say: @escaping @Sendable (String) -> Void
+    ) {
         self.runs = runs
+        self.pgbenchClients = pgbenchClients
         cases = BenchCase.all.filter { only == nil || $0.kind == only }
         self.directory = directory
         self.keepsFolder = keepsFolder
@@ -20,12 +27,13 @@ struct Bench {
     }
 
     func run() throws -> BenchReport {
-        var report = BenchReport(runs: runs)
+        var report = BenchReport(runs: runs, spec: BenchClients.spec(pgbenchClients), pgbenchClients: pgbenchClients)
         try inLab(hasWitness: false) { lab in
             let floor = FloorPair(lab)
             say("two servers made by hand, for the floor")
             try floor.bringUp()
-            let clients = BenchClients(lab)
+            let clients = BenchClients(lab, pgbenchClients)
+            try clients.prepare(floor.primary)
             var isFirst = true
             for profile in BenchProfile.allCases where cases.contains(where: { $0.profile == profile }) {
                 // Leases are short: what is measured has no other pair beside it that works, the floor's only idles.
@@ -41,9 +49,10 @@ struct Bench {
         _ profile: BenchProfile, _ floor: (pair: FloorPair, clients: BenchClients)?, into report: inout BenchReport
     ) throws {
         try inLab(hasWitness: true) { lab in
-            let (pair, clients) = (OurPair(lab, profile), BenchClients(lab))
+            let (pair, clients) = (OurPair(lab, profile), BenchClients(lab, pgbenchClients))
             say("a pair with agents, guards and a witness, profile \(profile.rawValue)")
             try pair.bringUp()
+            try clients.prepare(pair.primary)
             let kinds = cases.filter { $0.profile == profile }.map(\.kind)
             // A loss is shown beside the floor of a crash.
             let floors = BenchKind.allCases.filter { kind in
@@ -69,7 +78,7 @@ struct Bench {
     }
 
     private func measureFloor(_ kind: BenchKind, _ pair: FloorPair, _ clients: BenchClients) throws -> ClientsView {
-        let view = try clients.watch(kind) { kind == .crash ? try pair.crash() : try pair.switchover() }
+        let view = try clients.watch(kind, on: pair.primary) { kind == .crash ? try pair.crash() : try pair.switchover() }
         try pair.makeStandby()
         try clients.calm(.seconds(1))
         return view
@@ -80,7 +89,7 @@ struct Bench {
         let witnesses = try BenchWitnesses(old: pair.primary, new: pair.standby)
         do {
             var ends: [BenchPhases.End] = []
-            let view = try clients.watch(kind) {
+            let view = try clients.watch(kind, on: pair.primary) {
                 try pair.happen(kind)
             } after: {
                 ends = try witnesses.ends(kind)

@@ -24,11 +24,14 @@ struct ClientsView {
 final class BenchClients {
     /// As the lab's, but for the time that an attempt to connect may take: writers that were all refused at once try again at the
     /// same moments, so a longer one would be the grain of what is measured.
-    static let spec: LoadSpec = {
+    ///
+    /// Beside `pgbench`, on a machine that is busy with it, a connection takes longer: more writers, so that they try at more moments.
+    static func spec(_ pgbenchClients: Int?) -> LoadSpec {
         var spec = LoadSpec()
-        spec.connectDeadlineMilliseconds = 20
+        spec.connectDeadlineMilliseconds = pgbenchClients == nil ? 20 : 100
+        if pgbenchClients != nil { spec.writers = 8 }
         return spec
-    }()
+    }
     /// Where a host is lost without a word: an established connection to it ends, and a commit that it does not answer is given up, sooner
     /// than a lease of the fast profile. Otherwise clients would still wait for the dead one when the other one serves (TCP finds out
     /// after a second where nothing is on its way), and that would be measured.
@@ -36,22 +39,39 @@ final class BenchClients {
     /// Everything that clients of a lab saw, for the check at the end.
     private(set) var logs: [ClientLog] = []
     private let lab: Lab
+    private let pgbenchClients: Int?
     private var writers = 0
 
-    init(_ lab: Lab) { self.lab = lab }
+    init(_ lab: Lab, _ pgbenchClients: Int?) {
+        self.lab = lab
+        self.pgbenchClients = pgbenchClients
+    }
+
+    /// Once, before the first watch.
+    func prepare(_ primary: LabHost) throws {
+        if let pgbenchClients { try LabPgbench.prepare(primary, clients: pgbenchClients) }
+    }
 
     /// - Parameters:
     ///   - kind: what happens.
+    ///   - primary: which host has the role.
     ///   - change: makes the roles move, while clients write.
     ///   - after: while they still write.
-    func watch(_ kind: BenchKind, _ change: () throws -> ChangeOfRoles, after: () throws -> Void = {}) throws -> ClientsView {
-        var spec = Self.spec
+    func watch(
+        _ kind: BenchKind, on primary: LabHost, _ change: () throws -> ChangeOfRoles, after: () throws -> Void = {}
+    ) throws -> ClientsView {
+        var spec = Self.spec(pgbenchClients)
         spec.firstWriter = writers + 1
         if !kind.hasFloor {
             spec.tcpUserTimeoutMilliseconds = Self.lossTimeoutMilliseconds
             spec.commitDeadlineMilliseconds = Self.lossTimeoutMilliseconds * 2
         }
         writers += spec.writers
+        let pgbench = try pgbenchClients.map { try lab.startPgbench(clients: $0) }
+        defer { pgbench?.stop() }
+        if let pgbenchClients {
+            try wait("pgbench is at work") { try LabPgbench.sessions(on: primary) >= pgbenchClients }
+        }
         let load = try lab.startLoad(spec)
         try wait("clients write and read") {
             guard let counters = load.counters() else { return false }
@@ -77,8 +97,8 @@ final class BenchClients {
         try wait("it is calm") { SystemClock.now() >= end }
     }
 
-    private func wait(_ what: String, _ fact: () -> Bool) throws {
-        guard SystemClock.wait(upTo: .seconds(30), step: .milliseconds(10), until: fact) else {
+    private func wait(_ what: String, _ fact: () throws -> Bool) throws {
+        guard try SystemClock.wait(upTo: .seconds(30), step: .milliseconds(10), until: fact) else {
             throw CommandFailure.failed("not within 30 s: \(what)")
         }
     }

@@ -53,8 +53,10 @@ struct BenchReport: Encodable {
     }
 
     let runs: Int
-    let writesPerSecond = BenchClients.spec.writesPerSecond ?? 0
-    let writers = BenchClients.spec.writers
+    let writesPerSecond: Double
+    let writers: Int
+    /// Sessions of `pgbench` beside the writers; nil: none.
+    let pgbenchClients: Int?
     private(set) var measured: [BenchCase: Measured] = [:]
     private var floors: [BenchKind: (whole: Figures, phases: [BenchPhase: [Double]])] = [:]
     private(set) var acknowledgedCommits = 0
@@ -62,7 +64,12 @@ struct BenchReport: Encodable {
     private(set) var violations: [String] = []
     private var checks = 0
 
-    init(runs: Int) { self.runs = runs }
+    init(runs: Int, spec: LoadSpec, pgbenchClients: Int?) {
+        self.runs = runs
+        writesPerSecond = spec.writesPerSecond ?? 0
+        writers = spec.writers
+        self.pgbenchClients = pgbenchClients
+    }
 
     mutating func addFloor(_ kind: BenchKind, _ view: ClientsView, _ phases: BenchPhases) {
         var floor = floors[kind] ?? (Figures(), [:])
@@ -101,7 +108,8 @@ struct BenchReport: Encodable {
     private var rows: [(BenchCase, Measured)] { BenchCase.all.compactMap { row in measured[row].map { (row, $0) } } }
 
     private enum Key: String, CodingKey {
-        case runs, writesPerSecond, writers, crash, switchover, powerOff, cutOff, hang, acknowledgedCommits, lostCommits,
+        case runs, writesPerSecond, writers, pgbenchClients, crash, switchover, powerOff, cutOff, hang, acknowledgedCommits,
+            lostCommits,
             violations
     }
 
@@ -112,6 +120,7 @@ struct BenchReport: Encodable {
         try fields.encode(runs, forKey: .runs)
         try fields.encode(writesPerSecond, forKey: .writesPerSecond)
         try fields.encode(writers, forKey: .writers)
+        try fields.encodeIfPresent(pgbenchClients, forKey: .pgbenchClients)
         for (kind, key) in [(BenchKind.crash, Key.crash), (.switchover, .switchover)] {
             try fields.encodeIfPresent(measured[BenchCase(kind: kind, profile: .standard)], forKey: key)
         }
@@ -137,7 +146,8 @@ struct BenchReport: Encodable {
 extension BenchReport {
     var text: String {
         var lines = [
-            "Time without a primary, as clients see it (ms): \(runs) runs, \(writers) writers, \(Int(writesPerSecond)) commits/s",
+            "Time without a primary, as clients see it (ms): \(runs) runs, \(writers) writers, \(Int(writesPerSecond)) commits/s"
+                + (pgbenchClients.map { ", beside `pgbench` with \($0) clients" } ?? ""),
             "",
             Self.row(["", "median", "min", "max", ""]),
         ]

@@ -1,5 +1,6 @@
 import Glibc
 import TandemLab
+import TandemRuntime
 import TandemSystem
 import TandemWire
 
@@ -93,9 +94,9 @@ final class OurPair {
 
     /// One primary, one standby, each with its address, and a bond that allows a failover. Who is primary is seen anew: on a busy
     /// machine a short lease may have ended meanwhile.
-    func waitUntilWhole() throws {
+    func waitUntilWhole(upTo patience: Duration = .seconds(90)) throws {
         var last = "nothing"
-        let isWhole = SystemClock.wait(upTo: .seconds(90), step: .milliseconds(100)) {
+        let isWhole = SystemClock.wait(upTo: patience, step: .milliseconds(100)) {
             do {
                 if try status(primary).role != "primary" { (primary, standby) = (standby, primary) }
                 let (first, second) = (try status(primary), try status(standby))
@@ -111,8 +112,34 @@ final class OurPair {
             }
         }
         guard isWhole else {
-            throw CommandFailure.failed("the pair is not whole within 90 s; last: \(last)\n\(lastWords())")
+            throw CommandFailure.failed("the pair is not whole within \(patience); last: \(last)\n\(lastWords())")
         }
+    }
+
+    /// The other one is lost, and this one has both roles.
+    func waitUntilAlone(_ host: LabHost) throws {
+        let isAlone = SystemClock.wait(upTo: .seconds(60), step: .milliseconds(50)) {
+            do { return try status(host).role == "primary_standby" } catch { return false }
+        }
+        guard isAlone else { throw CommandFailure.failed("\(host.name) does not go on alone within 60 s\n\(lastWords())") }
+    }
+
+    func other(_ host: LabHost) -> LabHost { host.name == primary.name ? standby : primary }
+
+    /// nil: its agent does not answer now.
+    func bond(_ host: LabHost) -> String? {
+        do { return try status(host).bond } catch { return nil }
+    }
+
+    func command(on host: LabHost, _ arguments: [String]) throws { try script.command(on: host, arguments) }
+
+    /// The newest entry of its history about its data.
+    func lastReturn(of host: LabHost) throws -> HistoryEntry {
+        struct Document: Decodable { var entries: [HistoryEntry] }
+        let text = try host.demand([LabHost.programPath, "history", "--json"])
+        let entry = try JSON.decode(Document.self, from: Array(text.utf8)).entries.last { $0.kind == .rejoin }
+        guard let entry else { throw CommandFailure.failed("the history of \(host.name) knows no return") }
+        return entry
     }
 
     private func status(_ host: LabHost) throws -> StatusDocument {

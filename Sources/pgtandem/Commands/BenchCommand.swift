@@ -10,15 +10,20 @@ struct BenchCommand: ParsableCommand {
         discussion: """
             The floor is the least that could be done by a script that is told what happened: two servers made by hand, ended, \
             promoted, the address moved. Both are measured by turns on the same machine with the same clients. A lost host is never told \
-            of: its limit is the lease and half a second. `bench idle` measures processor and memory of a pair that has nothing to do. \
+            of: its limit is the lease and half a second. `bench idle` measures processor and memory of a pair that has nothing to do, \
+            `bench load` a switchover beside `pgbench` with 20 clients, `bench returns` a rewind and a new copy beside the same by hand. \
             Needs root. Example: sudo ./bench --runs 3 --only powerOff
             """,
         shouldDisplay: false)
 
-    enum What: String, ExpressibleByArgument, CaseIterable { case idle }
+    enum What: String, ExpressibleByArgument, CaseIterable { case idle, load, returns }
+    /// Of `pgbench`.
+    private static let clients = 20
 
-    @Argument(help: "`idle`: what a pair costs that has nothing to do.") var what: What?
-    @Option(help: "How often each is measured.") var runs = 5
+    @Argument(help: "`idle`: a pair that has nothing to do; `load`: a switchover under load; `returns`: a rewind, a new copy.")
+    var what: What?
+    @Option(help: "How often each is measured; of `returns` 3 times unless it is said.") var runs: Int?
+    @Option(help: "How much data comes back (`returns`); the disk needs five times as much.") var gigabytes = 2
     @Option(help: "One kind instead of all.") var only: BenchKind?
     @Option(help: "Where the hosts' disks lie.") var directory = "/tmp"
     @Flag(help: "Leave the hosts' logs and disks there, in folders kept-….") var keep = false
@@ -26,8 +31,9 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Exit with 0 also when the limit is exceeded: for information only.") var noLimit = false
 
     func validate() throws {
-        guard (1...1000).contains(runs) else { throw ValidationError("--runs wants a number from 1 to 1000") }
-        guard what == nil || only == nil else { throw ValidationError("`idle` has no kinds: leave --only out") }
+        guard (1...1000).contains(runs ?? 1) else { throw ValidationError("--runs wants a number from 1 to 1000") }
+        guard (1...1000).contains(gigabytes) else { throw ValidationError("--gigabytes wants a number from 1 to 1000") }
+        if let what, only != nil { throw ValidationError("`\(what)` has no kinds: leave --only out") }
     }
 
     func run() throws {
@@ -36,17 +42,36 @@ struct BenchCommand: ParsableCommand {
         }
         do {
             try Lab.cleanUpOnSignals()
-            if what == .idle { try runIdle() } else { try runLosses() }
+            switch what {
+            case .idle: try runIdle()
+            case .returns: try runReturns()
+            case .load: try runLosses(only: .switchover, pgbenchClients: Self.clients)
+            case nil: try runLosses(only: only)
+            }
         } catch let error as LabError {
             throw CommandFailure.failed("\(error)")
         }
     }
 
-    private func runLosses() throws {
-        let bench = Bench(runs: runs, only: only, directory: directory, keepsFolder: keep) { Terminal.complain($0) }
+    private func runLosses(only: BenchKind?, pgbenchClients: Int? = nil) throws {
+        let bench = Bench(
+            runs: runs ?? 5, only: only, pgbenchClients: pgbenchClients, directory: directory, keepsFolder: keep
+        ) { Terminal.complain($0) }
         let report = try bench.run()
         Terminal.say(json ? try report.json() : "\n" + report.text)
         guard report.isSound else { throw CommandFailure.failed("the bench found something that must not happen: see above") }
+        guard report.isWithinLimit || noLimit else {
+            throw CommandFailure.failed("pgtandem takes longer than its limit: see above")
+        }
+    }
+
+    private func runReturns() throws {
+        let bench = try BenchReturns(gigabytes: gigabytes, runs: runs ?? 3, directory: directory, keepsFolder: keep) {
+            Terminal.complain($0)
+        }
+        let report = try bench.run()
+        Terminal.say(json ? try report.json() : "\n" + report.text)
+        guard report.isSound else { throw CommandFailure.failed("the hosts do not hold the same after a return: see above") }
         guard report.isWithinLimit || noLimit else {
             throw CommandFailure.failed("pgtandem takes longer than its limit: see above")
         }

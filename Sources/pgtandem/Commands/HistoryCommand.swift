@@ -43,6 +43,9 @@ struct HistoryCommand: ParsableCommand {
         } else {
             Terminal.say(entries.map { HistoryText($0).text }.joined(separator: "\n\n"))
         }
+        if !json {
+            Terminal.say("\n\(configuration.node)'s side; \(configuration.peer.name) has its own (`pgtandem history` there)")
+        }
         if found.damaged > 0 {
             Terminal.complain("\(found.damaged) lines of the history could not be read: a power loss tears one at most")
         }

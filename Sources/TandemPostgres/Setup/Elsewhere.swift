@@ -1,0 +1,122 @@
+import Glibc
+import TandemSystem
+
+/// A part of a data directory that lies elsewhere, behind a symbolic link: `pg_wal`, or a tablespace (`hazards.md` H115, H116).
+///
+/// A new copy of it is made beside its place, like that of the directory itself, and swapped in by rename: so it stays on its own disk, and
+/// the link says what it said.
+struct Elsewhere: Hashable, Sendable {
+    enum Kind: String, Hashable, Sendable { case wal, tablespace }
+
+    var kind: Kind
+    /// What the link says.
+    var text: String
+    /// The directory itself, without symbolic links.
+    var place: String
+
+    /// Where a new copy of it is made.
+    var fresh: String { place + ".pgtandem-new" }
+
+    /// - Parameter directory: the data directory, against which a relative link of `pg_wal` counts.
+    /// - Returns: nil: the folder above it is missing.
+    init?(_ kind: Kind, _ text: String, in directory: String) {
+        self.kind = kind
+        self.text = text
+        let path = text.hasPrefix("/") ? text : "\(directory)/\(text)"
+        if let place = ProcessTable.resolved(path) {
+            self.place = place
+        } else if let parent = ProcessTable.resolved(KeptFile.folder(of: path)), let name = path.split(separator: "/").last {
+            place = (parent == "/" ? "" : parent) + "/" + name
+        } else {
+            return nil
+        }
+    }
+
+    init(_ kind: Kind, _ text: String, place: String) {
+        self.kind = kind
+        self.text = text
+        self.place = place
+    }
+
+    /// Every link of a data directory that leads out of it, and what it says.
+    static func links(of directory: String) -> [(link: String, kind: Kind, text: String)] {
+        let spaces = (OwnedFiles.names(in: directory + "/pg_tblspc") ?? []).map {
+            ("\(directory)/pg_tblspc/\($0)", Kind.tablespace)
+        }
+        return ([(directory + "/pg_wal", Kind.wal)] + spaces).compactMap { link, kind in
+            DirectoryCheck.linkTarget(link).map { (link, kind, $0) }
+        }
+    }
+
+    static func of(_ directory: String) -> [Elsewhere] {
+        links(of: directory).compactMap { Elsewhere($0.kind, $0.text, in: directory) }
+    }
+
+    /// A link of the directory that leads nowhere; nil: there is none.
+    static func missing(in directory: String) -> String? {
+        links(of: directory).first { !OwnedFiles.exists($0.link) }?.text
+    }
+
+    /// Looks only.
+    /// - Throws: if a new directory could not be swapped in there.
+    func requireSwap(_ attempted: String, _ settings: InstanceSettings) throws(PostgresError) {
+        let what = kind == .wal ? "pg_wal" : "a tablespace"
+        let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
+        guard !mounts.isMountPoint(place) else {
+            throw PostgresError(
+                attempted: attempted, happened: "\(place), which holds \(what), is a mount point.",
+                meaning: "A new directory could not be swapped in as a whole; nothing was changed.",
+                advice: kind == .wal
+                    ? "Move the files to a folder below it, such as \(place)/wal, and let the link \(text) name that folder."
+                    : "Make the copy by hand, or move the tablespace to a folder below it.")
+        }
+        let parent = KeptFile.folder(of: place)
+        guard access(parent, W_OK | X_OK) == 0 else {
+            let user = settings.osUser ?? "postgres"
+            throw PostgresError(
+                attempted: attempted, happened: "\(parent), which holds \(what), cannot be written to.",
+                meaning: "The new copy is made beside the old one, which is kept; nothing was changed.",
+                advice: "Give that folder to \(user) (`chown \(user) \(parent)`).")
+        }
+    }
+
+    /// After the new data directory is in its place, and before its mark: old out, new in, links right. May be ended at any moment and
+    /// called again.
+    /// - Parameters:
+    ///   - directory: the new data directory.
+    ///   - old: where the old one is now; it keeps what it had, under `place` with the same ending.
+    ///   - ending: of its name, such as `.diverged.7`.
+    func settle(_ directory: String, old: String, ending: String, _ attempted: String) throws(PostgresError) {
+        let (place, fresh, aside) = (place, fresh, place + ending)
+        try SetupTool.perform(
+            attempted, meaning: "The new copy is whole, and \(fresh) not yet in its place.",
+            advice: "Look what stands at \(place); it is tried again."
+        ) { () throws(SystemError) in
+            if OwnedFiles.exists(fresh) {
+                // An empty one is replaced by the rename.
+                if OwnedFiles.names(in: place)?.isEmpty == false {
+                    guard rename(place, aside) == 0 else { throw SystemError.last("rename \(place) to \(aside)") }
+                }
+                guard rename(fresh, place) == 0 else { throw SystemError.last("rename \(fresh) to \(place)") }
+                try OwnedFiles.sync(KeptFile.folder(of: place))
+            }
+            for (link, _, found) in Elsewhere.links(of: directory) where found == fresh { try Elsewhere.set(link, to: text) }
+            guard OwnedFiles.exists(aside) else { return }
+            for (link, _, found) in Elsewhere.links(of: old) where found == text { try Elsewhere.set(link, to: aside) }
+        }
+    }
+
+    private static func set(_ link: String, to text: String) throws(SystemError) {
+        let temporary = link + ".pgtandem-new"
+        guard unlink(temporary) == 0 || errno == ENOENT else { throw SystemError.last("remove \(temporary)") }
+        guard symlink(text, temporary) == 0 else { throw SystemError.last("make the link \(temporary)") }
+        guard rename(temporary, link) == 0 else { throw SystemError.last("rename \(temporary) to \(link)") }
+        try OwnedFiles.sync(KeptFile.folder(of: link))
+    }
+
+    /// Of pg_basebackup (PostgreSQL manual, pg_basebackup: `--waldir`, `--tablespace-mapping`).
+    var argument: String {
+        func escaped(_ path: String) -> String { path.map { $0 == "=" ? "\\=" : String($0) }.joined() }
+        return kind == .wal ? "--waldir=\(fresh)" : "--tablespace-mapping=\(escaped(text))=\(escaped(fresh))"
+    }
+}
