@@ -145,6 +145,10 @@ struct WhenTheDiskFails {
             }
         }
         try pair.a.send(.sole(paired))
+        for node in [pair.a, pair.b] {
+            let complaint = try node.complaint()
+            #expect(complaint.code == "cannotWrite" && complaint.text.contains("No space left"), "both are told: \(complaint)")
+        }
         #expect(try pair.a.hear(within: .seconds(1)) == nil, "what is not durable is not answered")
         #expect(witness.recorder.holds("error", "cannot be written", "cluster=orders", "No space left"))
         #expect(try pair.b.ask(.read).record == paired)
