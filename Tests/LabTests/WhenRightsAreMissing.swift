@@ -28,9 +28,24 @@ extension OnHosts {
                 pair.b.setService(
                     Self.without + program + ["guard", "--config", LabConfiguration.path], as: .guardian, lastAct: lastAct,
                     startsAtBoot: true)
-                try pair.b.powerOff()
-                try pair.b.boot()
-                try pair.waitUntilWhole(primary: "a")
+                let tls = LabConfiguration.witnessTLSDirectory
+                try pair.w.setService(
+                    Self.without + program + [
+                        "witness", "--listen", "\(Lab.witnessAddress):\(Lab.witnessPort)", "--state",
+                        LabConfiguration.witnessStateDirectory,
+                        "--tls", tls,
+                    ], as: .witness, startsAtBoot: true)
+                for machine in [pair.b, try pair.w] {
+                    try machine.powerOff()
+                    try machine.boot()
+                    try pair.waitUntilWhole(primary: "a")
+                }
+                let told = try String(contentsOfLog: try pair.w)
+                for words in ["take real-time priority", "lock memory"] {
+                    #expect(
+                        told.contains("answers may be late on a busy host reason=\"\(words)"),
+                        "the witness says it in its log: \(told.suffix(1000))")
+                }
                 try pair.ask(pair.a, "switchover")
                 try pair.waitUntilWhole(primary: "b")
                 try pair.undisturbed("b") { pair.letTimePass(PairOnHosts.lease * 3) }

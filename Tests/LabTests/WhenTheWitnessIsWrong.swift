@@ -53,11 +53,53 @@ extension OnHosts {
             }
         }
 
-        /// Its state is copied back from before the roles were exchanged, and from an earlier start: both hosts have seen more (3.3).
-        @Test func itIsRestoredFromAnOlderBackup() throws {
+        /// What it says fits the ledger of a standby that was away since; only the lost primary has the commits of the time alone. A folder out of
+        /// a backup is noticed, and no record in it counts.
+        @Test func itsFolderIsRestoredAndOnlyTheOldStandbyIsThere() throws {
             try PairOnHosts.story(arbiter: "witness") { pair in
-                try pair.w.stopService(.witness)
+                // As it runs, so that not even its generation tells.
                 try pair.onWitness("cp -a \(Self.state) /tmp/backup")
+                try pair.b.powerOff()
+                try pair.waitUntilAlone(pair.a)
+                let ledger = try pair.status(pair.a)
+                try pair.letClientsWrite(50)
+                try pair.a.powerOff()
+                try pair.w.stopService(.witness)
+                try pair.onWitness("rm -r \(Self.state)/* && cp -a /tmp/backup/. \(Self.state)/")
+                try pair.w.startService(.witness)
+                try pair.b.boot()
+                try pair.wait("the standby reaches it, and says that it has no record") {
+                    guard let status = pair.statusIfAny(pair.b) else { return false }
+                    return status.arbiter.reachable == true && status.arbiter.problem?.code == "recordLost"
+                }
+                pair.letTimePass(PairOnHosts.lease * 4)
+                let status = try pair.status(pair.b)
+                #expect(status.role == "standby" && status.bond == "paired" && !status.addresses.contains(Lab.primaryAddress))
+                #expect(status.failover_ready.reasons?.map(\.code).contains("recordLost") == true)
+                let log = try String(contentsOfLog: try pair.w)
+                #expect(log.contains("the state directory is a copy, or was restored from a backup"), "\(log.suffix(2000))")
+                try pair.a.boot()
+                try pair.waitUntilWhole(primary: "a")
+                #expect(
+                    try pair.status(pair.a).term ?? 0 > ledger.term ?? 0,
+                    "the primary has taken its next term for the lost record")
+            }
+        }
+
+        /// A snapshot of its disk is put back, from before the roles were exchanged, and from an earlier start: nothing in the folder tells. Both
+        /// hosts have seen more (3.3).
+        @Test func itsDiskIsSetBackToAnOlderSnapshot() throws {
+            try PairOnHosts.story(arbiter: "witness") { pair in
+                let image = "/var/log/postgresql/witness.img"
+                let unmount = "for i in $(seq 100); do umount \(Self.state) && break; sleep 0.1; done"
+                try pair.w.stopService(.witness)
+                try pair.onWitness(
+                    "truncate -s 8M \(image) && mkfs.ext4 -q -F \(image) && cp -a \(Self.state) /tmp/kept"
+                        + " && mount -o loop \(image) \(Self.state) && cp -a /tmp/kept/. \(Self.state)/")
+                try pair.w.startService(.witness)
+                try pair.waitUntilWhole(primary: "a")
+                try pair.w.stopService(.witness)
+                try pair.onWitness("\(unmount); cp \(image) \(image).old && mount -o loop \(image) \(Self.state)")
                 for _ in 1...2 {
                     try pair.w.startService(.witness)
                     try pair.waitUntilWhole(primary: "a")
@@ -76,7 +118,7 @@ extension OnHosts {
                 }
                 try pair.undisturbed("b") {
                     try pair.w.stopService(.witness)
-                    try pair.onWitness("rm -r \(Self.state)/* && cp -a /tmp/backup/. \(Self.state)/")
+                    try pair.onWitness("\(unmount); cp \(image).old \(image) && mount -o loop \(image) \(Self.state)")
                     try pair.w.startService(.witness)
                     try pair.saysOfTheWitness("outdated", "restored from a backup", "pgtandem witness forget orders")
                     pair.letTimePass(PairOnHosts.lease * 2)
