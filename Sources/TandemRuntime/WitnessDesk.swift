@@ -55,7 +55,7 @@ public final class WitnessDesk: Sendable {
             switch kind {
             case FrameKind.witnessAnswer:
                 let (answer, header) = try reader.withLock { reader in try reader.read(payload) }
-                trouble.answered()
+                if trouble.answered() { log.info("the witness serves this pair again") }
                 agent.post(.witness(answer, header))
             case FrameKind.witnessRefusal: hear(try JSON.decode(NoteDocument.self, from: payload).note)
             default: log.warning("a frame of an unknown kind was dropped", metadata: ["kind": "\(kind)", "from": "witness"])

@@ -26,24 +26,28 @@ public final class WitnessTrouble: Sendable {
     public func refused(_ note: RefusalNote) -> Bool { set(note, isOfTheWitness: true) }
 
     /// No connection comes up.
-    /// - Returns: whether that is new.
+    /// - Returns: whether that is new; another text of the same code is not.
     @discardableResult public func notReached(_ note: RefusalNote) -> Bool { set(note, isOfTheWitness: false) }
 
     private func set(_ note: RefusalNote, isOfTheWitness: Bool) -> Bool {
         let now = clock()
         return present.withLock { present in
-            let isNew = present?.note != note
+            let isNew = isOfTheWitness ? present?.note != note : present?.note.code != note.code
             present = Present(note: note, isOfTheWitness: isOfTheWitness, saidAt: now)
             return isNew
         }
     }
 
     /// An answer to a request has come.
-    public func answered() {
+    /// - Returns: whether trouble is over with it.
+    @discardableResult public func answered() -> Bool {
         let now = clock()
-        present.withLock { present in
-            guard let known = present, !known.isOfTheWitness || now - known.saidAt > Self.patience.nanoseconds else { return }
+        return present.withLock { present in
+            guard let known = present, !known.isOfTheWitness || now - known.saidAt > Self.patience.nanoseconds else {
+                return false
+            }
             present = nil
+            return true
         }
     }
 

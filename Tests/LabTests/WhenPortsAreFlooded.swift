@@ -99,7 +99,7 @@ private final class Flood: Sendable {
             my $end = time + 120;
             while (time < $end && !-e "\(folder)/flood.stop") {
               my ($host, $port) = split /:/, $targets[$count % @targets];
-              socket(my $s, PF_INET, SOCK_STREAM, 0) or next;
+              socket(my $s, PF_INET, 1, 0) or next; # 1: a stream
               bind($s, pack_sockaddr_in(0, inet_aton("10.77.0." . (61 + $count % 4))));
               fcntl($s, F_SETFL, O_NONBLOCK);
               connect($s, pack_sockaddr_in($port, inet_aton($host)));

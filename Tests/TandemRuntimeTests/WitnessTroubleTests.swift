@@ -53,8 +53,9 @@ import Testing
         let clock = Clock()
         let trouble = WitnessTrouble(clock: clock.read)
         #expect(trouble.notReached(Self.closed))
-        #expect(!trouble.notReached(Self.closed), "known")
-        trouble.answered()
+        #expect(!trouble.notReached(RefusalNote(code: Self.closed.code, text: "in other words")), "known")
+        #expect(trouble.answered(), "over")
+        #expect(!trouble.answered())
         #expect(trouble.note == nil)
 
         #expect(trouble.refused(Self.full))
