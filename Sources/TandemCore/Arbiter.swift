@@ -29,7 +29,7 @@ public struct Arbiter: Hashable, Sendable, Codable {
     func mayAnswer(_ number: UInt64, _ sender: SessionID) -> Bool { number > greeted[sender] ?? 0 }
 
     /// It answers, and has nothing to answer with.
-    var isEmpty: Bool { last.map { $0.record == nil } ?? false }
+    public var isEmpty: Bool { last.map { $0.record == nil } ?? false }
 }
 
 extension Node {

@@ -42,6 +42,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     case arbiterSilent
     /// Of a standby: nobody could grant it the role now.
     case witnessSilent(Duration?)
+    /// Of a standby: the witness answers, and has no record of the pair, so it grants nothing (3.3).
+    case recordLost
     case frameChanges
     case namesOverridden(String)
     case otherSystem(here: UInt64, there: UInt64)
@@ -62,11 +64,16 @@ public enum Refusal: Hashable, Sendable, Codable {
         "noLedger", "notPrimary", "notPaired", "otherCopy", "postgresNotReady", "notStreaming", "delayed", "replayPaused",
         "settingsTooLow", "configurationsDiffer", "behind", "tooOld", "lagUnknown", "peerHeard", "peerSilent", "peerLeaving",
         "notToldPairedSinceBoot",
-        "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "witnessSilent", "namesOverridden",
+        "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "witnessSilent", "recordLost",
+        "namesOverridden",
         "otherSystem",
         "otherVersion", "busy", "storage", "barred", "cannotRejoin",
         "contradiction",
     ]
+
+    /// Of these a standby says what only a promotion without the primary needs: a handover asks nobody (4.4).
+    static let ofTheArbiter: Set<String> = ["witnessSilent", "recordLost"]
+    var isOfTheArbiter: Bool { Self.ofTheArbiter.contains(code) }
 
     /// Stable, for scripts: never changed once it stands in a release.
     public var code: String {
@@ -94,6 +101,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .arbiterDecides: "arbiterDecides"
         case .arbiterSilent: "arbiterSilent"
         case .witnessSilent: "witnessSilent"
+        case .recordLost: "recordLost"
         case .frameChanges: "frameChanges"
         case .namesOverridden: "namesOverridden"
         case .otherSystem: "otherSystem"
@@ -149,6 +157,9 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .witnessSilent(let span):
             (span.map { "the witness has not answered for \($0.text)" } ?? "the witness has not answered yet")
                 + ": without it nothing is promoted when the primary's host is lost"
+        case .recordLost:
+            "the witness has no record of this pair, and grants nothing until both nodes have written it anew, which they do by themselves as"
+                + " soon as both reach it"
         case .frameChanges: "the configurations name another arbiter, or another lease, which are taken up while the bond is sole"
         case .namesOverridden(let names):
             "synchronous_standby_names is overridden (`\(names)`), so commits do not wait for the other node: ALTER SYSTEM RESET"
@@ -178,7 +189,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .notPaired, .otherCopy, .notStreaming, .delayed, .replayPaused, .configurationsDiffer, .behind, .tooOld, .lagUnknown,
             .peerSilent,
             .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
-            .arbiterSilent, .witnessSilent, .frameChanges, .barred, .peerSays:
+            .arbiterSilent, .witnessSilent, .recordLost, .frameChanges, .barred, .peerSays:
             false
         }
     }

@@ -10,7 +10,7 @@ final class Dialler {
     private var connection: LinkConnection?
     /// Attempts in a row that brought no lasting path.
     private var failures = 0
-    private var told: String?
+    private var told: LinkEnd?
     private var stopped = false
 
     init(_ address: LinkAddress, core: LinkCore) {
@@ -25,7 +25,7 @@ final class Dialler {
         do throws(LinkError) {
             target = try address.resolved()
         } catch {
-            return tell(error.description)
+            return tell(.failed(error.description))
         }
         let core = core
         let bound = NIOLoopBound(self, eventLoop: loop)
@@ -47,7 +47,7 @@ final class Dialler {
             case ChannelError.connectTimeout: why = "nothing answered within \(core.value.limits.connect)"
             default: why = "\(error)"
             }
-            tell(why)
+            tell(.failed(why))
             connection = nil
             again()
         }
@@ -59,7 +59,7 @@ final class Dialler {
         self.connection = nil
         // A path that is closed right after its hello must not be dialled in a tight loop.
         if let since = ended.upSince, NIODeadline.now() - since > .seconds(1) { failures = 0 }
-        if ended.upSince == nil { tell(end.description) }
+        if ended.upSince == nil { tell(end) }
         again()
     }
 
@@ -92,7 +92,7 @@ final class Dialler {
         return .nanoseconds(full - Int64.random(in: 0...(full / 4)))
     }
 
-    private func tell(_ problem: String) {
+    private func tell(_ problem: LinkEnd) {
         guard told != problem else { return }
         told = problem
         core.value.callbacks.onDialFailed(address, problem)

@@ -149,7 +149,7 @@ public struct LinkCallbacks: Sendable {
     /// address and 10 seconds; the reason then says how many more there were. `statistics` counts all.
     public var onRefused: @Sendable (_ address: String, _ reason: String) -> Void = { _, _ in }
     /// Dialling failed: called when the reason changes, not for every attempt.
-    public var onDialFailed: @Sendable (LinkAddress, String) -> Void = { _, _ in }
+    public var onDialFailed: @Sendable (LinkAddress, LinkEnd) -> Void = { _, _ in }
     /// A listener came up (nil) or cannot listen for now and why; it is retried. Called when that changes.
     public var onListener: @Sendable (LinkAddress, String?) -> Void = { _, _ in }
     /// Certificates near or beyond their dates; once per text and hour.

@@ -9,11 +9,15 @@ public final class WitnessDesk: Sendable {
     private let agent: Agent
     private let own: @Sendable () -> HelloDocument
     private let log: Logger
+    private let trouble: WitnessTrouble
     private let reader = Mutex(WitnessAnswerReader())
 
-    /// - Parameter own: for each connection anew, as the system identifier may not be known yet at the first one.
-    public init(agent: Agent, log: Logger, own: @escaping @Sendable () -> HelloDocument) {
+    /// - Parameters:
+    ///   - trouble: learns why the witness does not serve, and that it does.
+    ///   - own: for each connection anew, as the system identifier may not be known yet at the first one.
+    public init(agent: Agent, trouble: WitnessTrouble, log: Logger, own: @escaping @Sendable () -> HelloDocument) {
         self.agent = agent
+        self.trouble = trouble
         self.own = own
         self.log = log
     }
@@ -47,14 +51,26 @@ public final class WitnessDesk: Sendable {
     }
 
     public func receive(_ kind: UInt8, _ payload: [UInt8]) {
-        guard kind == FrameKind.witnessAnswer else {
-            return log.warning("a frame of an unknown kind was dropped", metadata: ["kind": "\(kind)", "from": "witness"])
-        }
         do {
-            let (answer, header) = try reader.withLock { reader in try reader.read(payload) }
-            agent.post(.witness(answer, header))
+            switch kind {
+            case FrameKind.witnessAnswer:
+                let (answer, header) = try reader.withLock { reader in try reader.read(payload) }
+                if trouble.answered() { log.info("the witness serves this pair again") }
+                agent.post(.witness(answer, header))
+            case FrameKind.witnessRefusal: hear(try JSON.decode(NoteDocument.self, from: payload).note)
+            default: log.warning("a frame of an unknown kind was dropped", metadata: ["kind": "\(kind)", "from": "witness"])
+            }
         } catch {
             log.warning("could not read an answer of the witness", metadata: ["reason": "\(error)"])
         }
+    }
+
+    /// Repeated with each attempt; told when it changes.
+    private func hear(_ note: RefusalNote) {
+        guard trouble.refused(note) else { return }
+        // Busy is over at the next attempt.
+        log.log(
+            level: note.code == "busy" ? .info : .warning, "the witness does not serve this pair",
+            metadata: ["reason": "\(note.text)", "code": "\(note.code)"])
     }
 }

@@ -5,7 +5,7 @@ package final class SimWitness {
     package internal(set) var isRunning = false
     /// What is on its disk.
     package internal(set) var record: Ledger?
-    var generation: UInt64 = 0
+    package internal(set) var generation: UInt64 = 0
     var run = 0
     var clock = SimClock()
     var failsToWrite = false
@@ -33,6 +33,14 @@ extension World {
         witness.isRunning = false
         witness.record = nil
         witness.generation = 0
+    }
+
+    /// Somebody restores its state from a backup: `record` as it was, in that generation. Outside of what the protocol promises (3.3), so no seed does it.
+    package func restoreWitness(record: Ledger, generation: UInt64) {
+        witness.isRunning = false
+        witness.record = record
+        witness.generation = generation
+        startWitness()
     }
 
     func witnessHears(_ packet: Packet, from: Party) {

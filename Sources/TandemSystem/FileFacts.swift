@@ -30,6 +30,17 @@ public struct FileFacts: Equatable, Sendable {
             sizeBytes: Int64(status.st_size), deviceID: UInt64(status.st_dev), fileNumber: UInt64(status.st_ino))
     }
 
+    /// When the file, or what the file system says of it, was last changed, in nanoseconds of the wall clock (st_ctime, inode(7)). No program can
+    /// set it: a copy, or a file out of a backup, has the time at which it was made. Nil: no such file.
+    public static func changeTime(of path: String) throws(SystemError) -> Int64? {
+        var status = stat()
+        guard lstat(path, &status) == 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw SystemError.last("look at \(path)")
+        }
+        return Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
+    }
+
     /// Bytes that a user without privileges can still write on the file system of the path, and its size.
     public static func space(onFileSystemOf path: String) throws(SystemError) -> (freeBytes: Int64, totalBytes: Int64) {
         var status = statvfs()

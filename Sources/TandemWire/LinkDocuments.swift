@@ -11,7 +11,8 @@ public enum FrameKind {
     /// Between a node and the witness.
     public static let witnessRequest: UInt8 = 9
     public static let witnessAnswer: UInt8 = 10
-    /// The witness's last words before it closes a connection whose hello it refused: a `NoteDocument`.
+    /// Why the witness does not do what it was asked: a `NoteDocument`. Its last words on a connection whose hello it refused; on one that
+    /// stays, of a record that it cannot write.
     public static let witnessRefusal: UInt8 = 11
 }
 

@@ -61,8 +61,11 @@ public struct StatusDocument: Codable, Sendable {
         public var reachable: Bool?
         /// The last record that it answered with.
         public var record: LedgerDocument?
+        /// Why it does not serve this pair, or not all that is asked, and what to do.
+        public var problem: NoteDocument?
 
-        init(_ node: Node, at now: Instant) {
+        /// - Parameter trouble: what the link to it knows.
+        init(_ node: Node, _ trouble: RefusalNote?, at now: Instant) {
             // What is in force stands in the ledger.
             let present = node.ledger?.arbiter ?? node.policy.arbiter
             kind = present.rawValue
@@ -72,7 +75,21 @@ public struct StatusDocument: Codable, Sendable {
                 // A standby that hears its primary asks only every few heartbeats.
                 reachable = node.arbiter.isHeard(within: node.policy.heartbeat * 10, at: now)
                 record = node.arbiter.last?.record.map(LedgerDocument.init)
+                problem = (trouble ?? Self.doubt(node)).map(NoteDocument.init)
             }
+        }
+
+        /// It answers, and its answers are of no use.
+        private static func doubt(_ node: Node) -> RefusalNote? {
+            if node.arbiter.isOutdated {
+                return RefusalNote(
+                    code: "outdated",
+                    text:
+                        "the witness answers with an older record than it had: it was restored from a backup, or another one stands in its place. It "
+                        + "is not believed, and the pair goes on as without a witness. Look that the pair is whole, then run "
+                        + "`pgtandem witness forget \(node.policy.cluster)` there: the nodes write the record anew")
+            }
+            return node.arbiter.isEmpty ? Refusal.recordLost.note : nil
         }
     }
     public struct Guard: Codable, Sendable {
@@ -80,13 +97,22 @@ public struct StatusDocument: Codable, Sendable {
         public var armed: Bool
         public var realtime: Bool
         public var memory_locked: Bool
+        /// The hardware watchdog (3.2): `none`, `failed` (it cannot be used), `late` (its reset comes after another host may be primary), `in_time`.
+        public var watchdog: String
+        /// What therefore nothing ends in time; nil: it is covered.
+        public var not_covered: String?
         /// How long its last act took until no process of the instance was left.
         public var last_act_ms: Int64?
-        public init(alive: Bool, armed: Bool, realtime: Bool, memoryLocked: Bool, lastActMilliseconds: Int64?) {
+        public init(
+            alive: Bool, armed: Bool, realtime: Bool, memoryLocked: Bool, watchdog: String, notCovered: String?,
+            lastActMilliseconds: Int64?
+        ) {
             self.alive = alive
             self.armed = armed
             self.realtime = realtime
             memory_locked = memoryLocked
+            self.watchdog = watchdog
+            not_covered = notCovered
             last_act_ms = lastActMilliseconds
         }
     }
@@ -114,10 +140,12 @@ public struct StatusDocument: Codable, Sendable {
         }
     }
 
-    /// - Parameter shell: what the agent itself knows of what is less safe than it could be.
+    /// - Parameters:
+    ///   - witnessTrouble: why the witness does not serve, as the link to it knows.
+    ///   - shell: what the agent itself knows of what is less safe than it could be.
     public init(
         _ node: Node, at now: Instant, addresses: [AddressRole: [String]], guardian: Guard? = nil, rejoin: Rejoin? = nil,
-        shell: [String] = [], version: String
+        witnessTrouble: RefusalNote? = nil, shell: [String] = [], version: String
     ) {
         let policy = node.policy
         let postgres = node.postgres
@@ -161,7 +189,7 @@ public struct StatusDocument: Codable, Sendable {
                 ? (report?.holdsPrimaryAddress == true ? addresses[.primary] ?? [] : [])
                     + (report?.holdsStandbyAddress == true ? addresses[.standby] ?? [] : []) : [],
             condition: heard ? report.map { PostgresDocument($0.postgres).condition } : nil)
-        arbiter = Arbiter(node, at: now)
+        arbiter = Arbiter(node, witnessTrouble, at: now)
         lease_ms = node.leaseLeft(at: now)?.milliseconds
         storage = node.storageWord
         paused = node.ledger?.paused != nil

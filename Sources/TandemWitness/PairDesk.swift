@@ -261,15 +261,33 @@ final class PairDesk {
                 then(true)
             case .refused(let why) where !isInDoubt:
                 house.tell(.error, "cannot be written: the old record stands", ["cluster": cluster, "reason": why])
+                tellNodes(
+                    "cannotWrite",
+                    "the witness cannot write the record of the pair \(cluster): \(why). Leases go on, and nothing is granted: free space on its disk, "
+                        + "or make it writable")
                 isWriting = false
                 then(false)
             case .refused(let why), .inDoubt(let why):
                 house.tell(.error, "cannot be made durable: the pair waits until it can", ["cluster": cluster, "reason": why])
+                tellNodes(
+                    "inDoubt",
+                    "the witness cannot make the record of the pair \(cluster) durable: \(why). Until it can, it answers nothing: look at its disk, "
+                        + "and at its log")
                 house.loop.assumeIsolated().scheduleTask(in: .seconds(1)) { [self] in
                     if case .leaving = condition { return }
                     write(file, isInDoubt: true, then: then)
                 }
             }
+        }
+    }
+
+    /// Why a request of theirs stays without an answer; the connections stay.
+    private func tellNodes(_ code: String, _ text: String) {
+        do {
+            let words = try JSON.encode(NoteDocument(RefusalNote(code: code, text: text)))
+            for seat in seats.values where seat.session != nil { seat.guest.send(FrameKind.witnessRefusal, words) }
+        } catch {
+            house.tell(.error, "a refusal cannot be written", ["cluster": cluster, "reason": "\(error)"])
         }
     }
 

@@ -4,7 +4,7 @@ import TandemNetwork
 import TandemSystem
 import TandemWire
 
-/// The witness's state directory: `lock`, `generation`, `control.sock`, and a file per pair in `pairs/`.
+/// The witness's state directory: `lock`, `generation`, `seal`, `control.sock`, and a file per pair in `pairs/`.
 public struct WitnessFolder: Sendable {
     public let path: String
 
@@ -95,6 +95,44 @@ public struct WitnessFolder: Sendable {
             "the file \(generation) is damaged: \(what). It counts the starts of this witness, so that nodes see a restored backup; no number is "
                 + "guessed. Move the folder \(path) away and start again: each pair writes its record anew by itself, and until it has, nothing "
                 + "is granted to it.")
+    }
+
+    // MARK: copies
+
+    /// If this folder is a copy, or was restored from a backup, no record in it counts: each is taken for lost, which is always safe (3.3). Which
+    /// pair a name belongs to stays.
+    /// - Returns: the pairs whose record was dropped.
+    func dropRestoredRecords() throws(WitnessError) -> [String] {
+        let seal = WitnessSeal(folder: path)
+        do throws(SystemError) {
+            if try seal.isWhole() { return [] }
+        } catch {
+            throw .failed(error, "Let the witness's user read \(path).")
+        }
+        var dropped: [String] = []
+        for cluster in try clusters() {
+            let found: PairFile?
+            // A damaged one gets no answers in any case.
+            do { found = try pair(cluster) } catch { continue }
+            guard var file = found, file.record != nil else { continue }
+            file.record = nil
+            switch write(file) {
+            case .durable: dropped.append(cluster)
+            case .refused(let why), .inDoubt(let why):
+                throw WitnessError(
+                    "\(path) is a copy, or was restored from a backup, so its records do not count; but they cannot be dropped: \(why). Make it "
+                        + "writable and free space there, or start with an empty folder.")
+            }
+        }
+        do throws(SystemError) {
+            try seal.renew()
+        } catch {
+            throw .failed(
+                error,
+                "Without it a restored backup would not be noticed: make \(path) writable and free space there, then start again."
+            )
+        }
+        return dropped
     }
 
     // MARK: pairs

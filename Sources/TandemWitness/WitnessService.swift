@@ -50,6 +50,12 @@ public final class WitnessService: Sendable {
         }
         self.lock = lock
         try folder.removeRemains()
+        let dropped = try folder.dropRestoredRecords()
+        if !dropped.isEmpty {
+            log.warning(
+                "the state directory is a copy, or was restored from a backup: no record in it counts, the nodes write them anew",
+                metadata: ["folder": "\(options.state)", "clusters": "\(dropped.joined(separator: ", "))"])
+        }
         let pairs = try WitnessGround.pairs(in: folder)
         generation = try folder.nextGeneration()
         ground = WitnessGround(

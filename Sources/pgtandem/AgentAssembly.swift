@@ -60,6 +60,7 @@ struct AgentAssembly {
             onObservation: { agent.post(.postgres($0)) }, onStorage: { agent.post(.storage($0)) })
         let link = LinkAdapter(to: "the other host", log: log)
         let witness = LinkAdapter(to: "the witness", log: log)
+        let trouble = WitnessTrouble()
         let guardian = try GuardAdapter(configuration, log: log) { agent.post(.guardEnded) }
         let tail = try TailTransfer(postgres: postgres, link: link)
         let journal = try Journal(folder: configuration.stateDirectory + "/journal", program: Version.text, log: log)
@@ -79,7 +80,7 @@ struct AgentAssembly {
                     .primary: configuration.virtualAddresses.primary.map(\.address.description),
                     .standby: configuration.virtualAddresses.standby.map(\.address.description),
                 ], guardian: guardian.status(view.node), rejoin: postgres.rejoinProgress,
-                shell: priority.notes(view.node) + guardian.notes(view.node),
+                witnessTrouble: trouble.note, shell: priority.notes(view.node) + guardian.notes(view.node),
                 version: Version.text)
         }
         let tellAddresses: @Sendable () -> Void = { [log] in
@@ -97,12 +98,12 @@ struct AgentAssembly {
         let threads = LinkThreads(count: 1)
         try link.open(configuration, identity: identity, desk: desk, on: threads)
         if let place = configuration.arbiter.witness {
-            let desk = WitnessDesk(agent: agent, log: log) { [self] in
+            let desk = WitnessDesk(agent: agent, trouble: trouble, log: log) { [self] in
                 var own = hello(session, boot)
                 own.system_identifier = postgres.systemIdentifier
                 return own
             }
-            try witness.open(toWitness: place, identity: identity, desk: desk, on: threads)
+            try witness.open(toWitness: place, identity: identity, desk: desk, trouble: trouble, on: threads)
         }
         let gateway = try GatewayAdapter(configuration, log: log) { agent.post(.gateway(isSeen: $0)) }
         let windows = try WindowClock(configuration) { agent.post(.windows($0)) }

@@ -33,6 +33,11 @@ extension OnHosts {
                 try it.refuses(it.a, command + file, "\(BadInputLab.badFile):6", "agent_port", "many")
                 file = try it.badly(it.a, "arbiter: { kind: manual }\n", "")
                 try it.refuses(it.a, command + file, "arbiter")
+                file = try it.badly(
+                    it.a, "arbiter: { kind: manual }\ntiming: { profile: standard }",
+                    "arbiter: { kind: witness, witness: { address: 10.77.0.13 } }\ntiming: { heartbeat: 200ms, lease: 1s }")
+                try it.refuses(
+                    it.a, command + file, "timing.lease", "1000ms < 4 × heartbeat 200ms + margin 300ms", "at least 1200ms")
                 try it.refuses(it.a, command + ["--config", "/etc/pgtandem"], "is a directory", "/etc/pgtandem/pgtandem.yml")
             }
             // Several at once: all are told.

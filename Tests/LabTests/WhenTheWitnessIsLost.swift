@@ -1,3 +1,4 @@
+import Glibc
 import TandemLab
 import TandemSystem
 import Testing
@@ -36,6 +37,29 @@ extension OnHosts {
                 #expect(try pair.status(pair.a).term == before.terms["a"])
                 try pair.b.startService(.agent)
                 try pair.wait("they are paired again", upTo: .seconds(40)) { try pair.status(pair.a).bond == "paired" }
+                try pair.w.boot()
+                try pair.waitUntilWhole(primary: "a")
+            }
+        }
+
+        /// Both nodes agree, so nobody else is asked: by a person, and when the primary's postmaster dies.
+        @Test func handoversNeedItNot() throws {
+            try PairOnHosts.story(arbiter: "witness") { pair in
+                try pair.w.powerOff()
+                try pair.wait("both say so") {
+                    try pair.lab.hosts.allSatisfy { try pair.status($0).failover_ready.reasons?.map(\.code) == ["witnessSilent"] }
+                }
+                func isPaired(_ primary: LabHost) -> Bool {
+                    pair.statusIfAny(primary)?.role == "primary" && pair.statusIfAny(pair.other(primary))?.role == "standby"
+                        && pair.statusIfAny(primary)?.bond == "paired" && pair.statusIfAny(pair.other(primary))?.bond == "paired"
+                }
+                try pair.ask(pair.a, "switchover")
+                try pair.wait("b is primary, a its standby", upTo: .seconds(40)) { isPaired(pair.b) }
+                let began = SystemClock.now()
+                try pair.b.kill(.postmaster, signal: SIGKILL)
+                try pair.wait("a is primary, b its standby", upTo: .seconds(40)) { isPaired(pair.a) }
+                try pair.letClientsWrite(50)
+                try pair.wereOut(since: began)
                 try pair.w.boot()
                 try pair.waitUntilWhole(primary: "a")
             }

@@ -42,6 +42,18 @@ import Testing
         #expect(world.acknowledgedCount > before + 100, "one acknowledgement of a heartbeat, from either, keeps the lease")
     }
 
+    /// 4.4: no permission is needed from the witness, since both nodes agree.
+    @Test(arguments: [Fault.Kind.switchover(.a), .postmasterDies(.a, orphans: false)])
+    func aLostWitnessHoldsUpNoHandover(fault: Fault.Kind) {
+        let world = Scene.whole()
+        world.strike(.witnessDies, lasting: .seconds(30))
+        world.run(.seconds(5))
+        #expect(world.b.node.failoverReadiness(at: world.present(world.b)).map(\.code) == ["witnessSilent"])
+        world.strike(fault)
+        world.expectWhole(primary: "b")
+        #expect(!world.witness.isRunning)
+    }
+
     @Test func withoutTheWitnessASilentStandbyEndsThePrimary() throws {
         try Scene.tell(
             "The witness is lost, then the standby's host",

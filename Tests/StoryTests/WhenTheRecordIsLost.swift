@@ -48,6 +48,68 @@ import Testing
         #expect(world.isWhole && world.violation == nil)
     }
 
+    /// Nothing could be granted, whatever else is well, so nobody is told that a failover would succeed.
+    @Test func withoutARecordTheStandbyIsNotReady() {
+        let world = Scene.whole()
+        world.strike(.cutBoth(.a, .witness), lasting: .seconds(6))
+        world.strike(.witnessForgets, lasting: .milliseconds(300))
+        world.run(.seconds(4))
+        #expect(world.b.node.failoverReadiness(at: world.present(world.b)).map(\.code) == ["recordLost"])
+        #expect(
+            world.a.node.failoverReadiness(at: world.present(world.a)).map(\.code) == ["recordLost"], "the primary says it too")
+        world.run(.seconds(8))
+        #expect(world.b.node.failoverReadiness(at: world.present(world.b)).isEmpty, "both have written it anew")
+    }
+
+    /// 3.3: what stands in it is below what both nodes have seen. The old primary is not made one again by it, and no lease rests on it.
+    @Test func aRestoredRecordIsNotBelieved() throws {
+        try Scene.tell(
+            "The witness is restored from a backup",
+            """
+            S2. The backup is from before the roles were exchanged, and from an earlier start of the witness. Both nodes have seen more than it says: they
+            do not believe it, and go on as without a witness. When the primary's host is lost, nothing is promoted by what stands there.
+            """
+        ) { world in
+            let backup = try #require(world.witness.record)
+            world.strike(.witnessDies, lasting: .milliseconds(200))
+            world.run(.seconds(1))
+            world.strike(.witnessDies, lasting: .milliseconds(200))
+            world.run(.seconds(1))
+            world.strike(.switchover(.a))
+            world.expectWhole(primary: "b")
+            // Both have asked the witness since.
+            world.run(.seconds(2))
+            world.restoreWitness(record: backup, generation: 0)
+            world.run(.seconds(4))
+            #expect(world.isWhole)
+            for host in world.hosts { #expect(host.node.arbiter.isOutdated, "\(host.name)") }
+            world.strike(.powerOff(.b), lasting: .seconds(8))
+            world.run(.seconds(7))
+            #expect(world.a.role == .standby && world.a.held.primary == .none)
+            world.expectWholeWithHelp(primary: "b")
+        }
+    }
+
+    /// What stands in the backup fits the ledger of a standby that was away: only the generation tells it. A grant would be newer than
+    /// everything that was seen, so it must not even be asked for.
+    @Test func aStandbyThatWasAwayIsGrantedNothingByARestoredRecord() throws {
+        let world = Scene.whole()
+        let backup = try #require(world.witness.record)
+        for _ in 1...2 {
+            world.strike(.witnessDies, lasting: .milliseconds(200))
+            world.run(.seconds(1))
+        }
+        world.strike(.powerOff(.b), lasting: .seconds(10))
+        world.expectAlone(world.a, within: .seconds(5))
+        world.run(.seconds(1))
+        world.strike(.powerOff(.a), lasting: .seconds(15))
+        world.restoreWitness(record: backup, generation: 0)
+        world.run(.seconds(13))
+        #expect(world.b.role == .standby && world.b.node.arbiter.isOutdated)
+        #expect(world.witness.record == backup)
+        world.expectWholeWithHelp(primary: "a")
+    }
+
     @Test func aFullDiskOfTheWitnessChangesNothingThatMatters() {
         let world = Scene.whole()
         world.strike(.witnessDiskFull, lasting: .seconds(10))

@@ -199,6 +199,16 @@ final class TestNode {
         throw Unanswered(request: "\(kind)")
     }
 
+    /// What the witness says of a request that it does not answer; the connection stays.
+    func complaint() throws -> NoteDocument {
+        let end = SystemClock.after(.seconds(10))
+        while SystemClock.now() < end {
+            let frame = try link.receive(deadline: .seconds(10))
+            if frame.kind == FrameKind.witnessRefusal { return try JSON.decode(NoteDocument.self, from: frame.payload) }
+        }
+        throw Unanswered(request: "no complaint")
+    }
+
     /// The words by which the witness refuses this node, and then the end of the connection.
     func refusal() throws -> String {
         let frame = try link.receive(deadline: .seconds(10))

@@ -90,6 +90,35 @@ struct WhenTheDiskFails {
         #expect(try place.start().service.generation == 2)
     }
 
+    @Test func `records in a folder that was restored from a backup do not count, and the names stay`() throws {
+        let place = try Place()
+        let paired = Ledgers.paired()
+        let folder = place.state.path
+        let first = try place.start()
+        _ = try KnownPair(place.cluster, at: try first.address, ledger: paired)
+        first.service.stop()
+        let ways = [
+            "cp -a \(folder).kept \(folder)", "mkdir \(folder) && cd \(folder).kept && tar c . | tar xp -C \(folder)",
+        ]
+        for way in ways {
+            let script = "cp -a \(folder) \(folder).kept && rm -r \(folder) && \(way) && rm -r \(folder).kept"
+            #expect(try Tool("/bin/sh", ["-c", script]).run(deadline: .seconds(10)).succeeded)
+            let restored = try place.start()
+            #expect(restored.recorder.holds("warning", "restored from a backup", "clusters=orders"), "told")
+            let found = try #require(try restored.pair())
+            #expect(found.record == nil && found.nodes.map(\.name) == ["a", "b"] && found.system_identifier == 7)
+            let b = try TestNode("b", of: place.cluster, at: try restored.address)
+            #expect(try b.ask(.claim(paired, granted: Ledgers.granted(paired))).record == nil, "nothing is granted")
+            // Its own folder from here on, also after another start.
+            let a = try TestNode("a", of: place.cluster, at: try restored.address)
+            #expect(try a.ask(.establish(Ledgers.sole(), empty: a.witness)).record == Ledgers.sole())
+            restored.service.stop()
+            let again = try place.start()
+            #expect(try again.pair()?.record?.ledger() == Ledgers.sole(), "a start alone drops nothing")
+            again.service.stop()
+        }
+    }
+
     @Test func `two witnesses of one state directory: the second one is refused`() throws {
         let place = try Place()
         let witness = try place.start()
@@ -145,6 +174,10 @@ struct WhenTheDiskFails {
             }
         }
         try pair.a.send(.sole(paired))
+        for node in [pair.a, pair.b] {
+            let complaint = try node.complaint()
+            #expect(complaint.code == "cannotWrite" && complaint.text.contains("No space left"), "both are told: \(complaint)")
+        }
         #expect(try pair.a.hear(within: .seconds(1)) == nil, "what is not durable is not answered")
         #expect(witness.recorder.holds("error", "cannot be written", "cluster=orders", "No space left"))
         #expect(try pair.b.ask(.read).record == paired)

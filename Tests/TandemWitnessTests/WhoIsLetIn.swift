@@ -28,7 +28,7 @@ struct WhoIsLetIn {
         let second = try TestWitness(state: place.state.path, tls: other.witness)
         let words = try TestNode("a", of: other, at: try second.address).refusal()
         #expect(words.contains("another certificate authority") && words.contains("pgtandem witness forget orders"))
-        #expect(second.recorder.holds("a connection was refused", "another certificate authority"))
+        eventually("told") { second.recorder.holds("a connection was refused", "another certificate authority") }
         _ = try WitnessClient(state: place.state.path).forget("orders")
         #expect(try TestNode("a", of: other, at: try second.address).ask(.read).record == nil)
     }

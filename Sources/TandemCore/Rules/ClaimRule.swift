@@ -23,6 +23,8 @@ extension Node {
         if writing != nil { refusals.append(.busy("a newer ledger is on its way to the disk")) }
         if !promiseIsOver { refusals.append(.promised(promiseLeft(at: now))) }
         if let gateway = gatewayRefusal(at: now) { refusals.append(gateway) }
+        // Nor is a witness asked that is not believed: what it granted would be newer than all that was seen, and so be taken up (3.3).
+        if arbiter.isOutdated { refusals.append(.witnessSilent(arbiter.heardAt.map { now - $0 })) }
         if let record = arbiter.last?.record, let ledger, record.isNewer(than: ledger), grant == nil {
             refusals.append(.recordNewer(record))
         }
@@ -33,8 +35,11 @@ extension Node {
     func standbyRefusals(at now: Instant) -> [Refusal] {
         let own = lends && !peer.isHeard(within: policy.silence, at: now) ? mayClaim(at: now).refusals : eligibility(at: now)
         // A standby that hears its primary asks the witness every few heartbeats only.
-        guard lends, !arbiter.isHeard(within: policy.heartbeat * 10, at: now) else { return own }
-        return own + [.witnessSilent(arbiter.heardAt.map { now - $0 })]
+        guard lends, !own.contains(where: \.isOfTheArbiter) else { return own }
+        guard arbiter.isHeard(within: policy.heartbeat * 10, at: now) else {
+            return own + [.witnessSilent(arbiter.heardAt.map { now - $0 })]
+        }
+        return arbiter.isEmpty ? own + [.recordLost] : own
     }
 
     /// A grant for this node that stands in the record, whether it came as an answer or was found there (4.3).

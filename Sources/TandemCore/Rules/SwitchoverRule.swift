@@ -20,7 +20,7 @@ extension Node {
             refusals.append(.configurationsDiffer(keys))
         }
         // What the standby says of itself; of a dead primary, it cannot be asked to stream.
-        refusals += report.refusals.map(Refusal.peerSays)
+        refusals += report.refusals.filter { !Refusal.ofTheArbiter.contains($0.code) }.map(Refusal.peerSays)
         if !crashed {
             if !standbyStreams() { refusals.append(.notStreaming) }
             // What the sender knows is newer than what the standby said with its last heartbeat.

@@ -11,12 +11,16 @@ import TandemWire
 final class GuardAdapter: GuardPort {
     private let client: GuardClient
     private let margin: Duration
+    private let lease: Duration
+    private let watchdog: String?
     private let log: Logger
 
     init(_ configuration: Configuration, log: Logger, onEnded: @escaping @Sendable () -> Void) throws {
         let path = Self.boardPath(configuration)
         let scope = try Self.scope(configuration)
         margin = scope.margin
+        lease = configuration.timing.lease
+        watchdog = configuration.watchdog.device
         let watchdog = configuration.watchdog.device.map {
             (device: $0, seconds: DeviceWatchdog.seconds(lease: configuration.timing.lease, margin: scope.margin))
         }
@@ -72,10 +76,13 @@ final class GuardAdapter: GuardPort {
     func status(_ node: Node) -> StatusDocument.Guard? {
         let status = client.status
         guard node.lentFor != nil || node.policy.arbiter.lends || status.isArmed else { return nil }
+        let watchdog = WatchdogCover(
+            device: watchdog, isFed: status.hasWatchdog, isArmed: status.isArmed, margin: margin, lease: lease)
         return StatusDocument.Guard(
             alive: status.pid != nil && status.isOfThisScope, armed: status.isArmed && status.answers,
             realtime: status.hasRealTime,
-            memoryLocked: status.hasLockedMemory, lastActMilliseconds: status.lastAct?.duration?.milliseconds)
+            memoryLocked: status.hasLockedMemory, watchdog: watchdog.word,
+            notCovered: watchdog.gap, lastActMilliseconds: status.lastAct?.duration?.milliseconds)
     }
 
     /// What is less safe than it could be.

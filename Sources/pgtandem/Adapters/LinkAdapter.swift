@@ -1,6 +1,7 @@
 import Logging
 import Synchronization
 import TandemConfiguration
+import TandemCore
 import TandemNetwork
 import TandemRuntime
 import TandemSystem
@@ -54,22 +55,56 @@ final class LinkAdapter: LinkPort {
             log.info("path to the other host is down", metadata: ["path": "\(path)", "reason": "\(end)"])
             desk.pathDown(path.id)
         }
+        callbacks.onDialFailed = { [log] address, end in
+            log.debug("the other host cannot be reached", metadata: ["address": "\(address)", "reason": "\(end)"])
+        }
         try start(settings, callbacks, threads)
     }
 
     func open(
-        toWitness witness: Configuration.Arbiter.Witness, identity: TLSIdentity, desk: WitnessDesk, on threads: LinkThreads
+        toWitness witness: Configuration.Arbiter.Witness, identity: TLSIdentity, desk: WitnessDesk, trouble: WitnessTrouble,
+        on threads: LinkThreads
     ) throws {
         let place = LinkAddress(host: witness.address.description, port: witness.port)
         let settings = LinkConfiguration(identity: identity, peer: TLSName.witness, listen: [], port: 0, peerAddresses: [place])
         var callbacks = LinkCallbacks(
             helloPayload: { desk.hello() }, onHello: { _, payload in Self.verdict(desk.judge(payload)) },
             onFrame: { _, kind, payload in desk.receive(kind, payload) })
-        callbacks.onPathUp = { [log] path in log.info("the witness is connected", metadata: ["path": "\(path)"]) }
+        // One that refuses this node ends the connection, which comes again each second: once is enough to tell.
+        callbacks.onPathUp = { [log] path in
+            log.log(
+                level: trouble.note == nil ? .info : .debug, "the witness is connected", metadata: ["path": "\(path)"])
+        }
         callbacks.onPathDown = { [log] path, end in
-            log.info("the connection to the witness ended", metadata: ["path": "\(path)", "reason": "\(end)"])
+            log.log(
+                level: trouble.note == nil ? .info : .debug, "the connection to the witness ended",
+                metadata: ["path": "\(path)", "reason": "\(end)"])
+        }
+        callbacks.onDialFailed = { [log] address, end in
+            let note = Self.note(of: end, at: address)
+            guard trouble.notReached(note) else { return }
+            log.warning("the witness cannot be reached", metadata: ["reason": "\(note.text)", "code": "\(note.code)"])
         }
         try start(settings, callbacks, threads)
+    }
+
+    /// What keeps a connection to the witness from coming up, and what to do.
+    private static func note(of end: LinkEnd, at address: LinkAddress) -> RefusalNote {
+        switch end {
+        case .certificateRefused, .refusedByPeer, .handshakeFailed, .notTLS:
+            RefusalNote(
+                code: "certificate",
+                text:
+                    "what answers at \(address) is not this cluster's witness, or has other certificates: \(end). Correct `arbiter.witness`, or copy the "
+                    + "folder `witness` of the same `pgtandem tls create` to it")
+        case .helloRefused(let why):
+            RefusalNote(code: "otherWitness", text: "the witness at \(address) is refused: \(why)")
+        default:
+            RefusalNote(
+                code: "unreachable",
+                text:
+                    "no connection to the witness at \(address): \(end). Start it there, and look at address, port and firewall")
+        }
     }
 
     private func start(_ wanted: LinkConfiguration, _ told: LinkCallbacks, _ threads: LinkThreads) throws {
@@ -77,12 +112,9 @@ final class LinkAdapter: LinkPort {
         var callbacks = told
         // Heartbeats keep a lease: a busy host must not hold them up (3.1).
         settings.onLoopStart = { _ = RealTime.raise() }
-        let (log, other) = (self.log, self.other)
+        let log = self.log
         callbacks.onRefused = { address, reason in
             log.warning("a connection was refused", metadata: ["address": "\(address)", "reason": "\(reason)"])
-        }
-        callbacks.onDialFailed = { address, reason in
-            log.debug("\(other) cannot be reached", metadata: ["address": "\(address)", "reason": "\(reason)"])
         }
         callbacks.onListener = { address, reason in
             if let reason { log.warning("cannot listen", metadata: ["address": "\(address)", "reason": "\(reason)"]) }

@@ -102,6 +102,8 @@ struct StatusText {
             lines.append("failover ready: no")
             for reason in status.failover_ready.reasons ?? [] { lines.append("  - \(reason.text)  [\(reason.code)]") }
         }
+        if let problem = status.arbiter.problem { lines.append("witness: \(problem.text)  [\(problem.code)]") }
+        if let gap = status.guard?.not_covered { lines.append("not covered: \(gap)") }
         if status.state != "primary", status.state != "standby" { lines.append("state: \(status.state)") }
         if let rejoin = status.rejoin { lines.append("coming back: \(RejoinText(rejoin).text)") }
         for note in status.notes { lines.append("note: \(note)") }

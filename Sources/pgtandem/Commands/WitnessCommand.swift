@@ -68,7 +68,7 @@ struct WitnessCommand: ParsableCommand {
             DescriptorLimit.raise()
             do {
                 var options = WitnessOptions(listen: try address(), state: common.state, tls: tls, program: Version.text)
-                options.onLoopStart = Self.onLoopStart
+                options.onLoopStart = { Self.takePriority(log) }
                 // The leases of its pairs run while it starts. Threads that are made from here on are ordinary ones.
                 _ = RealTime.raise()
                 let service = try WitnessService(options, log: log)
@@ -82,9 +82,10 @@ struct WitnessCommand: ParsableCommand {
         }
 
         /// Once, on the thread that answers, before it serves: the place for real-time priority and locked memory.
-        private static let onLoopStart: @Sendable () -> Void = {
-            _ = RealTime.lockMemory(onFault: true)
-            _ = RealTime.raise()
+        private static func takePriority(_ log: Logger) {
+            for reason in [RealTime.lockMemory(onFault: true), RealTime.raise()].compactMap(\.self) {
+                log.warning("answers may be late on a busy host", metadata: ["reason": "\(reason)"])
+            }
         }
 
         /// Until it is told to stop.
