@@ -4,16 +4,25 @@ import Glibc
 /// A plain thread of the operating system, outside Swift's pool: blocking calls may stand in it as long as they like.
 public enum OwnThread {
     /// Starts `body` in a new detached thread with all signals blocked (they belong to the main thread).
-    /// - Parameter name: shown by `ps -L`; the kernel keeps 15 bytes.
-    public static func start(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
+    /// - Parameters:
+    ///   - name: shown by `ps -L`; the kernel keeps 15 bytes.
+    ///   - stackBytes: nil: the system's default, mostly 8 MiB. Where memory is locked, all of it is taken at once.
+    public static func start(
+        _ name: String, stackBytes: Int? = nil, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
         let order = Unmanaged.passRetained(Order(name: name, body: body))
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
         pthread_sigmask(SIG_BLOCK, &all, &before)
         var thread = pthread_t()
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        defer { pthread_attr_destroy(&attributes) }
+        // A size that the system does not take leaves its default.
+        if let stackBytes { pthread_attr_setstacksize(&attributes, stackBytes) }
         let code = pthread_create(
-            &thread, nil,
+            &thread, &attributes,
             { context in
                 guard let context else { return nil }
                 let order = Unmanaged<Order>.fromOpaque(context).takeRetainedValue()

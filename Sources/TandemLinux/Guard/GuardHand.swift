@@ -34,7 +34,7 @@ final class GuardHand {
         let answer = Answer()
         let path = scope.dataDirectory
         let done = try Bell()
-        try OwnThread.start("guard resolves") {
+        try OwnThread.start("guard resolves", stackBytes: GuardProcess.stackBytes) {
             let resolved = ProcessTable.resolved(path)
             answer.path.withLock { $0 = resolved }
             done.ring()

@@ -13,7 +13,7 @@ final class GuardLog: Sendable {
         added = try Bell()
         written = try Bell()
         // Lives as long as the process.
-        try OwnThread.start("guard log") { self.run() }
+        try OwnThread.start("guard log", stackBytes: GuardProcess.stackBytes) { self.run() }
     }
 
     func say(_ text: String) {

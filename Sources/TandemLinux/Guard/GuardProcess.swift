@@ -8,6 +8,9 @@ import TandemSystem
 /// It acts once for each deadline: what the agent starts afterwards (a read-only standby) is left alone until a later deadline passes.
 /// Neither a release nor an extension that comes while it acts ends the act.
 public final class GuardProcess {
+    /// Its threads do little, and all of their stacks is locked.
+    static let stackBytes = 1 << 20
+
     private let scope: GuardScope
     private let board: GuardBoard
     private let lock: GuardLock
@@ -89,7 +92,7 @@ public final class GuardProcess {
         // the agent need not wait. With priority, too, as it holds a lock of the kernel that our next touch of new memory waits for.
         do throws(SystemError) {
             guard flags.contains(.locked) else { return }
-            try OwnThread.start("guard loads") {
+            try OwnThread.start("guard loads", stackBytes: GuardProcess.stackBytes) {
                 _ = RealTime.raise()
                 _ = RealTime.lockMemory(onFault: false)
             }
