@@ -233,7 +233,8 @@ private struct Rewinding {
         // Its own opinion of the fork must be ours.
         let why =
             result.succeeded || !found.hasOurFork && found.isWriting ? "it does not find the fork at \(fork): \(words)" : words
-        guard !found.isWriting, case .exited = result.ending else {
+        // Whoever ends well has written, whatever was understood of its words.
+        guard !found.isWriting, !result.succeeded, case .exited = result.ending else {
             throw PostgresError(
                 attempted: attempted, happened: "\(result.ending.text): \(why)", meaning: Self.meaning,
                 advice: "Make a new copy; the next survey says so too.")
