@@ -66,6 +66,8 @@ package final class SimHost {
     var isForeign = false
     var hasOtherVersion = false
     var streamIsThrottled = false
+    /// So many times from now on the other one's PostgreSQL cannot be asked.
+    var surveysFail = 0
 
     package internal(set) var notices: [String] = []
     package internal(set) var answers: [RequestID: [CommandAnswer]] = [:]

@@ -199,6 +199,12 @@ extension World {
         let peer = other(host)
         guard host.postgres.condition == .stopped else { return .failed("it is not stopped") }
         guard canCopy(host) else { return .failed("the primary's PostgreSQL cannot be asked") }
+        // All its connections may be taken for a while.
+        if host.surveysFail > 0 {
+            host.surveysFail -= 1
+            return .failed("too many connections")
+        }
+        if random.below(12) == 0 { host.surveysFail = random.between(1, 6) }
         guard host.mark?.node == host.name else { return .surveyed(.copy("a rewind was interrupted")) }
         if host.postgres.isPrefix(of: peer.postgres) { return .surveyed(.plain) }
         switch random.below(20) {

@@ -24,7 +24,8 @@ extension Node {
         if !promiseIsOver { refusals.append(.promised(promiseLeft(at: now))) }
         if let gateway = gatewayRefusal(at: now) { refusals.append(gateway) }
         // Nor is a witness asked that is not believed: what it granted would be newer than all that was seen, and so be taken up (3.3).
-        if arbiter.isOutdated { refusals.append(.witnessSilent(arbiter.heardAt.map { now - $0 })) }
+        // Nor one that has not been heard since this node started: its first answer may show that.
+        if arbiter.isOutdated || arbiter.last == nil { refusals.append(.witnessSilent(arbiter.heardAt.map { now - $0 })) }
         if let record = arbiter.last?.record, let ledger, record.isNewer(than: ledger), grant == nil {
             refusals.append(.recordNewer(record))
         }
@@ -33,7 +34,11 @@ extension Node {
 
     /// Why this standby could not be promoted now. While the primary is heard, its support is no reason: it would end with it.
     func standbyRefusals(at now: Instant) -> [Refusal] {
-        let own = lends && !peer.isHeard(within: policy.silence, at: now) ? mayClaim(at: now).refusals : eligibility(at: now)
+        var own = lends && !peer.isHeard(within: policy.silence, at: now) ? mayClaim(at: now).refusals : eligibility(at: now)
+        // A branch that was not compared is given no role in order: in asynchronous mode a handover would take it for the primary's (4.4).
+        if rejoin.isForeign || instance.isIsolated && policy.mode == .asynchronous && postgres?.isStreaming == false {
+            own.append(.notStreaming)
+        }
         // A standby that hears its primary asks the witness every few heartbeats only.
         guard lends, !own.contains(where: \.isOfTheArbiter) else { return own }
         guard arbiter.isHeard(within: policy.heartbeat * 10, at: now) else {

@@ -75,7 +75,7 @@ extension Node {
             }
             rejoin.failures += 1
             rejoin.idle = nil
-            endInstance()
+            endInstance(instance.isIsolated ? .fast : .immediate)
         case .unusable:
             // There is nothing to start; whether a new copy may take its place is found out as for a stopped instance.
             if case .standby = state, !storageForbidsStart(at: now) { _ = wayToStart(isOurs: false, at: now) }
@@ -101,11 +101,12 @@ extension Node {
         endInstance()
     }
 
-    private mutating func endInstance() {
+    /// - Parameter mode: `.fast` keeps what a long recovery has done.
+    private mutating func endInstance(_ mode: Effect.StopMode = .immediate) {
         let operation = nextOperation()
         instance.operation = operation
         instance.isStarting = false
         instance.startedAt = nil
-        order(.stop(.immediate, operation))
+        order(.stop(mode, operation))
     }
 }

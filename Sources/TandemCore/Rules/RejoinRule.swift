@@ -34,6 +34,12 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
     var asked: Asked?
     /// It was open without the right to, so only a survey tells whether it may follow.
     var isForeign = false
+    /// The term in which it was seen streaming from the other one, and has not been open since: it is the same branch.
+    var streamedIn: Term?
+    /// Since when what was found waits for the other one to be confirmed.
+    var waitsSince: Instant?
+    /// While the pair is paused: it was compared, and cannot follow as it is.
+    var isSetAside = false
     /// Since when the instance recovers without a stream and without getting on, although the other one serves; and where it was.
     var idle: Idle?
 
@@ -93,10 +99,11 @@ extension Node {
     }
 
     /// The same, and it may still wait until this instance confirms what it is asked (5.3).
-    private func peerIsOpen(at now: Instant) -> Bool {
-        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report, report.postgres.isOpen, let ledger else {
-            return false
-        }
+    func peerIsOpen(at now: Instant) -> Bool {
+        guard peer.isHeard(within: policy.silence, at: now), let report = peer.report, report.postgres.isOpen, let ledger,
+            // Another directory in its place is nobody's primary (5.7).
+            report.postgres.copy?.copy == ledger.primaryCopy
+        else { return false }
         return ledger.primary == policy.peer && peer.agrees(with: ledger)
     }
 
@@ -105,7 +112,12 @@ extension Node {
     mutating func wayToStart(isOurs: Bool, at now: Instant) -> Effect.StartMode? {
         guard case .standby(let standby) = state, let ledger else {
             rejoin.survey = nil
-            if case .waiting(let waiting) = state, isComing(since: waiting.since, at: now) { return nil }
+            // Who is heard has said by now if its ledger is a newer one.
+            if case .waiting(let waiting) = state, !peer.isHeard(within: policy.silence, at: now),
+                now - waiting.since < policy.streamPatience
+            {
+                return nil
+            }
             return isOurs ? .isolated : nil
         }
         // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
@@ -114,8 +126,10 @@ extension Node {
         {
             return .follower(fork: fork)
         }
+        if ledger.paused == nil { rejoin.isSetAside = false }
         guard peerIsOpen(at: now) else {
             rejoin.survey = nil
+            rejoin.unanswered = 0
             guard isOurs, !isComing(since: standby.since, at: now) else { return nil }
             return flaw == .streamsUncompared ? .standby : .isolated
         }
@@ -126,9 +140,9 @@ extension Node {
         }
         guard now >= rejoin.notBefore ?? now else { return nil }
         if rejoin.unanswered >= 3, isOurs {
-            // The primary cannot be asked, for example as all its connections are taken: this instance goes on as it was.
+            // The primary cannot be asked, for example as all its connections are taken: who streamed from it in this term goes on.
             rejoin.unanswered = 0
-            return rejoin.isForeign ? .isolated : .standby
+            return rejoin.streamedIn == ledger.term ? .standby : .isolated
         }
         let operation = nextOperation()
         rejoin.operation = operation
@@ -148,16 +162,25 @@ extension Node {
         switch survey {
         case .plain:
             rejoin.survey = nil
-            rejoin.asked = nil
+            if rejoin.asked == .anyWay { rejoin.asked = nil }
             rejoin.isForeign = false
             return isOurs ? .standby : nil
         // A person works there (4.7): nothing is changed, and it serves what it has.
         case _ where ledger.paused != nil:
             rejoin.survey = nil
+            rejoin.isSetAside = true
+            rejoin.notBefore = now + policy.rejoinPatience * 2
             return isOurs ? .isolated : nil
         // Nothing is given up for an instance that is not confirmed.
         case .rewind where !peerServes(at: now), .copy where !peerServes(at: now):
-            return nil
+            guard let since = rejoin.waitsSince else {
+                rejoin.waitsSince = now
+                return nil
+            }
+            guard now - since > policy.rejoinPatience else { return nil }
+            rejoin.waitsSince = nil
+            rejoin.survey = nil
+            return isOurs ? .isolated : nil
         case .rewind(let fork, let lost):
             begin(.rewind, ledger, "its WAL has left the primary's at \(fork), with \(lost) bytes of its own", at: now)
         case .copy(let why):
@@ -193,37 +216,5 @@ extension Node {
         rejoin.way = way
         rejoin.survey = nil
         order(.rejoin(way, operation))
-    }
-
-    /// A standby that recovers and cannot stream from a primary that serves has diverged, or lacks WAL: it is stopped, and looked at.
-    mutating func noteStream(_ postgres: LocalPostgres, at now: Instant) {
-        // A verdict is about the instance as it is stopped now.
-        switch postgres.condition {
-        case .stopped, .unusable: break
-        case .running, .starting, .orphaned, .silent: rejoin.survey = nil
-        }
-        guard case .standby = state, case .running(isInRecovery: true) = postgres.condition, ledger?.paused == nil,
-            instance.isIsolated ? peerIsOpen(at: now) : peerServes(at: now)
-        else {
-            rejoin.idle = nil
-            return
-        }
-        var idle = rejoin.idle ?? .init(since: now, at: postgres.replayed)
-        if idle.at != postgres.replayed { idle = .init(since: now, at: postgres.replayed, streamsSince: idle.streamsSince) }
-        idle.streamsSince = postgres.isStreaming ? idle.streamsSince ?? now : nil
-        if let since = idle.streamsSince, now - since > policy.streamPatience {
-            idle.since = now
-            rejoin.failures = 0
-            rejoin.failure = nil
-            rejoin.refusal = nil
-        }
-        rejoin.idle = idle
-    }
-
-    /// Longer with each time that looking has changed nothing.
-    func isStuck(at now: Instant) -> Bool {
-        guard let idle = rejoin.idle else { return false }
-        let patience = instance.isIsolated ? policy.streamPatience : policy.rejoinPatience
-        return now - idle.since > patience * (1 << min(rejoin.failures, 6))
     }
 }

@@ -108,7 +108,10 @@ extension Rejoin {
         case .unmounted(let place): reason = .notMounted(place)
         case .foreign(let names): reason = .foreignDirectory(names)
         case .instance:
-            guard let missing = Elsewhere.missing(in: settings.dataDirectory) else { return }
+            // A copy that was cut short between its swap and its links is gone on with.
+            guard let missing = Elsewhere.missing(in: settings.dataDirectory),
+                try SetupIntent.read(settings, .copy)?.wholeDirectory == nil
+            else { return }
             reason = .missingPart(missing)
         case .missing, .empty: return
         }
@@ -136,7 +139,10 @@ extension Rejoin {
             mark.node == node, mark.copy != pending.copy, try Rejoin.unfinishedRewind(settings) == nil,
             try SetupIntent.read(settings, .copy)?.tablespaces.isEmpty != false
         else { return }
-        let parts = try SetupIntent.read(settings, .copy)?.elsewhere ?? []
+        let intent = try SetupIntent.read(settings, .copy)
+        // It was swapped in: what its parts hold may be nowhere else.
+        guard intent?.wholeDirectory == nil else { return }
+        let parts = intent?.elsewhere ?? []
         let place = try NewDirectory(settings, attempted)
         // pg_basebackup writes the manifest last: such a copy is complete, and may be the only place of what it holds.
         guard !OwnedFiles.exists(place.path + "/backup_manifest") else { return }

@@ -228,7 +228,7 @@ private struct Rewinding {
             }
         }
         let found = said.withLock { $0 }
-        if result.succeeded, found.hasOurFork { return }
+        if result.succeeded, found.hasOurFork, found.isWriting { return }
         let words = (result.errors + "\n" + result.output).lastLines(4)
         // Its own opinion of the fork must be ours.
         let why =

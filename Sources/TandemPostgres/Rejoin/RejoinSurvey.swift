@@ -83,7 +83,9 @@ extension Rejoin {
         case .instance(let facts):
             survey.own.systemIdentifier = facts.systemIdentifier
             if let verdict = otherSystem(facts.systemIdentifier ?? known) { return verdict }
-            if let missing = Elsewhere.missing(in: facts.path) { return .refuse(.missingPart(missing)) }
+            if let missing = Elsewhere.missing(in: facts.path), try SetupIntent.read(settings, .copy)?.wholeDirectory == nil {
+                return .refuse(.missingPart(missing))
+            }
             try DirectoryCheck.requireOwner(settings)
             guard facts.major == (try DirectoryCheck.majorOfPrograms(settings)) else {
                 return .refuse(.otherMajor(own: facts.major, source: try DirectoryCheck.majorOfPrograms(settings)))

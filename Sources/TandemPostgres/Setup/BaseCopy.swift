@@ -145,6 +145,13 @@ public struct BaseCopy: Sendable {
             try step(.tidying)
             report.notes += try BaseCopyTidy(settings: settings, directory: place.path, attempted: attempted).run()
             try step(.movingAside)
+            // A copy takes hours, in which a person may have looked into the old one.
+            guard InstanceProcesses(place.target).all().isEmpty else {
+                throw PostgresError(
+                    attempted: attempted, happened: "A server runs in \(place.target) now.",
+                    meaning: "It was started while the copy was made; it is not moved aside.",
+                    advice: "Stop it, and repeat the command.")
+            }
             if standing != .free { report.movedAside = try place.moveTargetAside(to: asideName) }
             try step(.noting)
             try note(place, intent, attempted)
@@ -156,7 +163,9 @@ public struct BaseCopy: Sendable {
         try step(.marking)
         try writeMark(settings.dataDirectory)
         try step(.finishing)
+        let parts = try SetupIntent.read(settings, .copy)?.elsewhere ?? []
         try SetupIntent.remove(settings, .copy)
+        for part in parts { try part.unmark(attempted) }
         return report
     }
 
@@ -192,12 +201,14 @@ public struct BaseCopy: Sendable {
 
     /// What lies elsewhere comes to its place, and the links say what they said.
     private func settle(_ place: NewDirectory, _ attempted: String) throws(PostgresError) {
-        let parts = try SetupIntent.read(settings, .copy)?.elsewhere ?? []
-        guard !parts.isEmpty, let asideName else { return }
+        guard let intent = try SetupIntent.read(settings, .copy), !intent.elsewhere.isEmpty, let asideName else { return }
+        let parts = intent.elsewhere
         for part in parts {
             try part.settle(
                 place.target, old: asideName, ending: String(asideName.dropFirst(place.target.count)), attempted)
         }
+        guard let whole = intent.wholeDirectory else { return }
+        for part in parts { try part.requireMark("\(whole)", of: place.target, attempted) }
     }
 
     private func requireSpace(
@@ -281,6 +292,9 @@ public struct BaseCopy: Sendable {
         var intent = intent
         intent.wholeDirectory = try SetupTool.perform(attempted) { () throws(SystemError) in
             try FileFacts.of(place.path)?.fileNumber
+        }
+        if let whole = intent.wholeDirectory {
+            for part in intent.elsewhere { try part.mark("\(whole)", settings, attempted) }
         }
         try intent.write(settings, .copy)
     }

@@ -101,8 +101,10 @@ struct BaseCopyPlan {
         let known = old?.target == place.target ? old?.tablespaces ?? [] : []
         let own = try BaseCopyPlan.own(copy, place, old)
         beside = own.filter { $0.kind == .wal }
+        // A place that the directory leads to is in use, whatever an old note says.
+        let used = Set(Elsewhere.links(of: place.target).map(\.text))
         for location in asked.tablespaces {
-            if known.contains(location) || OwnedFiles.names(in: location)?.isEmpty != false {
+            if known.contains(location) && !used.contains(location) || OwnedFiles.names(in: location)?.isEmpty != false {
                 inPlace.append(location)
             } else if let part = own.first(where: { $0.kind == .tablespace && $0.text == location }) {
                 beside.append(part)
@@ -110,7 +112,8 @@ struct BaseCopyPlan {
                 try BaseCopyTablespaces(settings: copy.settings, attempted: attempted).requireEmpty([location])
             }
         }
-        for part in beside { try part.requireSwap(attempted, copy.settings) }
+        try Elsewhere.requireApart(beside, [place.target, copy.settings.stateDirectory] + inPlace, attempted)
+        for part in beside { try part.requireSwap(attempted, copy.settings, major: asked.major) }
     }
 
     /// What this node has, or had, elsewhere: told by its directory, by the note of an interrupted run that has moved it aside, or by the

@@ -52,6 +52,20 @@ struct Elsewhere: Hashable, Sendable {
         links(of: directory).compactMap { Elsewhere($0.kind, $0.text, in: directory) }
     }
 
+    /// A part that lies in another one, in the data directory, or around one of them: one rename would carry two of them away.
+    /// - Parameter others: whole directories.
+    static func requireApart(_ parts: [Elsewhere], _ others: [String], _ attempted: String) throws(PostgresError) {
+        func holds(_ outer: String, _ inner: String) -> Bool { inner == outer || inner.hasPrefix(outer + "/") }
+        for (number, part) in parts.enumerated() {
+            let rest = parts[(number + 1)...].map(\.place) + others
+            guard let other = rest.first(where: { holds($0, part.place) || holds(part.place, $0) }) else { continue }
+            throw PostgresError(
+                attempted: attempted, happened: "\(part.place) and \(other) lie in each other.",
+                meaning: "They could not be swapped for new ones by themselves; nothing was changed.",
+                advice: "Move one of them to a place of its own, or make the copy by hand.")
+        }
+    }
+
     /// A link of the directory that leads nowhere; nil: there is none.
     static func missing(in directory: String) -> String? {
         links(of: directory).first { !OwnedFiles.exists($0.link) }?.text
@@ -59,7 +73,14 @@ struct Elsewhere: Hashable, Sendable {
 
     /// Looks only.
     /// - Throws: if a new directory could not be swapped in there.
-    func requireSwap(_ attempted: String, _ settings: InstanceSettings) throws(PostgresError) {
+    func requireSwap(_ attempted: String, _ settings: InstanceSettings, major: Int) throws(PostgresError) {
+        let names = OwnedFiles.names(in: place) ?? []
+        if let stranger = names.first(where: { !isOwn($0, major) }) {
+            throw PostgresError(
+                attempted: attempted, happened: "\(place) holds \(stranger), which is not this instance's.",
+                meaning: "It would be moved aside with the rest; nothing was changed.",
+                advice: "Move \(stranger) away, or make the copy by hand.")
+        }
         let what = kind == .wal ? "pg_wal" : "a tablespace"
         let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
         guard !mounts.isMountPoint(place) else {
@@ -80,6 +101,46 @@ struct Elsewhere: Hashable, Sendable {
         }
     }
 
+    /// PostgreSQL manual, "Database File Layout": one folder per catalog version in a tablespace; in `pg_wal`, segments, histories and the like.
+    private func isOwn(_ name: String, _ major: Int) -> Bool {
+        switch kind {
+        case .tablespace: name.hasPrefix("PG_\(major)_") || name == Self.stamp
+        case .wal:
+            name == "archive_status" || name == "summaries" || name == Self.stamp
+                || ["xlogtemp.", "RECOVERY", "pgtandem"].contains { name.hasPrefix($0) }
+                || name.count >= 8 && name.prefix(8).allSatisfy(\.isHexDigit)
+        }
+    }
+
+    // MARK: whose part it is
+
+    static let stamp = "pgtandem-part"
+
+    /// Before the swap: this part belongs to the directory with that inode.
+    func mark(_ whole: String, _ settings: InstanceSettings, _ attempted: String) throws(PostgresError) {
+        try SetupTool.perform(attempted) { () throws(SystemError) in
+            try OwnedFiles(user: settings.osUser).write(whole, to: fresh + "/" + Self.stamp)
+        }
+    }
+
+    /// After it: a disk that went away meanwhile, or a link that somebody changed, would leave an old part in a new directory.
+    func requireMark(_ whole: String, of directory: String, _ attempted: String) throws(PostgresError) {
+        for (link, _, found) in Elsewhere.links(of: directory) where found == text {
+            let bytes = try SetupTool.perform(attempted) { () throws(SystemError) in try DurableFile.read(link + "/" + Self.stamp)
+            }
+            guard bytes.map({ String(decoding: $0, as: UTF8.self) }) == whole else {
+                throw PostgresError(
+                    attempted: attempted, happened: "What \(link) leads to, \(text), is not what was copied for it.",
+                    meaning: "The new directory is not started; what was copied lies at \(fresh) or where its disk is.",
+                    advice: "Look whether its disk is mounted; it is tried again.")
+            }
+        }
+    }
+
+    func unmark(_ attempted: String) throws(PostgresError) {
+        try SetupTool.perform(attempted) { () throws(SystemError) in try DurableFile.remove(place + "/" + Self.stamp) }
+    }
+
     /// After the new data directory is in its place, and before its mark: old out, new in, links right. May be ended at any moment and
     /// called again.
     /// - Parameters:
@@ -96,6 +157,10 @@ struct Elsewhere: Hashable, Sendable {
                 // An empty one is replaced by the rename.
                 if OwnedFiles.names(in: place)?.isEmpty == false {
                     guard rename(place, aside) == 0 else { throw SystemError.last("rename \(place) to \(aside)") }
+                }
+                // First the old directory's: it never leads to what is new.
+                if OwnedFiles.exists(aside) {
+                    for (link, _, found) in Elsewhere.links(of: old) where found == text { try Elsewhere.set(link, to: aside) }
                 }
                 guard rename(fresh, place) == 0 else { throw SystemError.last("rename \(fresh) to \(place)") }
                 try OwnedFiles.sync(KeptFile.folder(of: place))

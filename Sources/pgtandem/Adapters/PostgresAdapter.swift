@@ -247,9 +247,9 @@ final class PostgresAdapter: PostgresPort {
 
     /// Of an instance that may be dead. Right after a promotion the control file's checkpoint is still on the old one.
     private func lastTimeline() throws -> Timeline {
-        if let timeline = seen.timeline { return timeline }
+        // And what was seen last may be older than a promotion that nobody saw.
         let control = try instance.controlData()
-        return max(control.timeline, control.minimumRecoveryTimeline)
+        return max(seen.timeline ?? 0, control.timeline, control.minimumRecoveryTimeline)
     }
 
     private var walDirectory: String { configuration.postgresql.dataDirectory + "/pg_wal" }
