@@ -1,6 +1,6 @@
-import TandemCore
 import Testing
 
+@testable import TandemCore
 @testable import TandemSimulator
 
 /// Section 9, S6: two promotions that know nothing of each other make one number. PostgreSQL streams between such branches, and the standby's data is
@@ -55,6 +55,33 @@ import Testing
         world.boot(world.b)
         world.run(.seconds(10)) { $0.streams(from: $0.a, to: $0.b) }
         #expect(world.streams(from: world.a, to: world.b) && world.a.ledger?.paused != nil)
+    }
+
+    /// The primary's connections are all taken, so nothing can be compared. Only who streamed from it in this term, as this agent saw, goes on.
+    @Test(arguments: [true, false]) func thePrimaryCannotBeAsked(_ agentSawTheStream: Bool) {
+        let world = Scene.whole(Setup(arbiter: .witness))
+        world.b.surveysFail = 4
+        if !agentSawTheStream {
+            world.powerOff(world.b)
+            world.run(.seconds(1))
+            world.boot(world.b)
+        } else {
+            world.strike(.postmasterDies(.b, orphans: false))
+            world.run(.milliseconds(100))
+        }
+        world.run(.seconds(20)) { $0.b.postgres.condition == .recovering }
+        #expect(world.b.postgres.condition == .recovering)
+        #expect(world.b.postgres.isIsolated != agentSawTheStream)
+        world.expectWhole(primary: "a", within: .seconds(60))
+    }
+
+    /// In asynchronous mode a handover takes what the standby has for a part of the primary's branch.
+    @Test func aBranchThatWasNotComparedGetsNoRoleInOrder() {
+        let world = Scene.whole(Setup(mode: .asynchronous, arbiter: .manual))
+        promoteUnseen(world)
+        #expect(world.b.postgres.isIsolated)
+        #expect(world.b.node.standbyRefusals(at: world.present(world.b)).contains(.notStreaming))
+        world.expectWholeWithHelp(primary: "a")
     }
 
     private func promoteUnseen(_ world: World) {

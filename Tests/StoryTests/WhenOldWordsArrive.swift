@@ -82,7 +82,7 @@ import Testing
     @Test func anOldConsentGivesNobodyTheRoleBack() throws {
         let world = Scene.whole()
         let before = try #require(world.a.ledger)
-        world.strike(.switchover(.a))
+        world.ask(world.a, .switchover(to: nil, dryRun: false))
         world.run(.seconds(10)) { $0.a.ledger?.primary == "b" && $0.a.ledger?.bond == .sole }
         let mine = try #require(world.a.ledger)
         #expect(mine.step == 1, "as a grant's would be: \(mine)")

@@ -110,6 +110,27 @@ import Testing
         world.expectWholeWithHelp(primary: "a")
     }
 
+    /// The primary is alone by a record that a snapshot has undone, and the standby's agent is new: the first thing that it asks for is not the
+    /// role, as one answer tells what it talks to.
+    @Test func aNewAgentReadsBeforeItAsksForTheRole() throws {
+        let world = Scene.whole()
+        let backup = try #require(world.witness.record)
+        for _ in 1...2 {
+            world.strike(.witnessDies, lasting: .milliseconds(200))
+            world.run(.seconds(1))
+        }
+        world.strike(.isolate(.b), lasting: .seconds(10))
+        world.expectAlone(world.a, within: .seconds(6))
+        world.strike(.cutBoth(.a, .b), lasting: .seconds(30))
+        world.strike(.isolate(.a), lasting: .seconds(30))
+        world.strike(.agentDies(.b), lasting: .milliseconds(100))
+        world.run(.milliseconds(50))
+        world.restoreWitness(record: backup, generation: 0)
+        world.run(.seconds(25))
+        #expect(world.b.role != .primaryStandby && world.witness.record == backup)
+        world.expectWholeWithHelp(primary: "a")
+    }
+
     @Test func aFullDiskOfTheWitnessChangesNothingThatMatters() {
         let world = Scene.whole()
         world.strike(.witnessDiskFull, lasting: .seconds(10))

@@ -24,7 +24,13 @@ extension Rejoin {
             try Rejoin.unfinishedRewind(settings) == nil, Elsewhere.missing(in: settings.dataDirectory) == nil
         else { return }
         let now = try DirectoryIdentity.of(settings.dataDirectory)
-        guard try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) != now else { return }
+        // What was known of the system is not given up for a damaged control file, nor a mount point for a disk that is missing now.
+        guard now.systemIdentifier != nil else { return }
+        if let known = try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) {
+            guard known.elsewhere != now.elsewhere else { return }
+            let mounts = try SetupTool.perform("look at what is mounted") { () throws(SystemError) in try MountTable.current() }
+            guard known.elsewhere.allSatisfy({ mounts.isMountPoint($0.mountPoint) }) else { return }
+        }
         try now.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
     }
 
