@@ -91,9 +91,9 @@ public struct Policy: Hashable, Sendable, Codable {
     /// Storage that hung, failed or took no writes must be well again for so long before a role comes back to it, or an instance is started on it.
     public var storagePatience: Duration { .seconds(10) }
     /// Between two attempts to start on a full disk.
+    public var storageRetry: Duration { .seconds(10) }
     /// So long a standby is away before little room on this disk counts for more than the WAL that it will want.
     public var slotPatience: Duration { .seconds(60) }
-    public var storageRetry: Duration { .seconds(10) }
     /// So many ends of PostgreSQL on a primary within so long are a crash loop: it gives the role away as soon as somebody can take it.
     public var crashLoopEnds: Int { 3 }
     public var crashLoopSpan: Duration { .seconds(300) }

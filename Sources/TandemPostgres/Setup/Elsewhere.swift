@@ -74,13 +74,6 @@ struct Elsewhere: Hashable, Sendable {
     /// Looks only.
     /// - Throws: if a new directory could not be swapped in there.
     func requireSwap(_ attempted: String, _ settings: InstanceSettings, major: Int) throws(PostgresError) {
-        let names = OwnedFiles.names(in: place) ?? []
-        if let stranger = names.first(where: { !isOwn($0, major) }) {
-            throw PostgresError(
-                attempted: attempted, happened: "\(place) holds \(stranger), which is not this instance's.",
-                meaning: "It would be moved aside with the rest; nothing was changed.",
-                advice: "Move \(stranger) away, or make the copy by hand.")
-        }
         let what = kind == .wal ? "pg_wal" : "a tablespace"
         let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
         guard !mounts.isMountPoint(place) else {
@@ -90,6 +83,14 @@ struct Elsewhere: Hashable, Sendable {
                 advice: kind == .wal
                     ? "Move the files to a folder below it, such as \(place)/wal, and let the link \(text) name that folder."
                     : "Make the copy by hand, or move the tablespace to a folder below it.")
+        }
+        // After the mount point, whose `lost+found` is no stranger's.
+        let names = OwnedFiles.names(in: place) ?? []
+        if let stranger = names.first(where: { !isOwn($0, major) }) {
+            throw PostgresError(
+                attempted: attempted, happened: "\(place) holds \(stranger), which is not this instance's.",
+                meaning: "It would be moved aside with the rest; nothing was changed.",
+                advice: "Move \(stranger) away, or make the copy by hand.")
         }
         let parent = KeptFile.folder(of: place)
         guard access(parent, W_OK | X_OK) == 0 else {
@@ -126,8 +127,8 @@ struct Elsewhere: Hashable, Sendable {
     /// After it: a disk that went away meanwhile, or a link that somebody changed, would leave an old part in a new directory.
     func requireMark(_ whole: String, of directory: String, _ attempted: String) throws(PostgresError) {
         for (link, _, found) in Elsewhere.links(of: directory) where found == text {
-            let bytes = try SetupTool.perform(attempted) { () throws(SystemError) in try DurableFile.read(link + "/" + Self.stamp)
-            }
+            let path = link + "/" + Self.stamp
+            let bytes = try SetupTool.perform(attempted) { () throws(SystemError) in try DurableFile.read(path) }
             guard bytes.map({ String(decoding: $0, as: UTF8.self) }) == whole else {
                 throw PostgresError(
                     attempted: attempted, happened: "What \(link) leads to, \(text), is not what was copied for it.",
