@@ -16,6 +16,7 @@ extension Node {
         peer.isLinked = true
         peer.last = heartbeat
         peer.heardAt = now
+        if peer.firstHeardAt == nil { peer.firstHeardAt = now }
         heedAcknowledgement(heartbeat)
         // An agent that has only just started, or gives the role away, has no order to give: the last one stands (7).
         if heartbeat.report.role == .primary || heartbeat.report.role == .primaryStandby

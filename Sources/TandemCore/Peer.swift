@@ -4,6 +4,8 @@ public struct Peer: Hashable, Sendable, Codable {
     public internal(set) var isLinked = false
     public internal(set) var last: Heartbeat?
     public internal(set) var heardAt: Instant?
+    /// When this session of it was heard first: since when its agent runs, as far as this node knows.
+    public internal(set) var firstHeardAt: Instant?
     /// The newest ledger that it ever said to this session: what it says of an older one is an old word (S2).
     var newestLedger: Ledger?
     /// The newest heartbeat of this node's session that the peer acknowledged.
@@ -25,6 +27,7 @@ public struct Peer: Hashable, Sendable, Codable {
         if isNew {
             last = nil
             heardAt = nil
+            firstHeardAt = nil
             acknowledged = nil
         }
         return counts && heartbeat.number > (last?.number ?? 0)

@@ -48,6 +48,8 @@ public enum Refusal: Hashable, Sendable, Codable {
     case namesOverridden(String)
     case otherSystem(here: UInt64, there: UInt64)
     case otherVersion(here: Int, there: Int)
+    /// Of a standby that has booted beside its primary: that one is coming up, and may have what this one never got (S4).
+    case primaryStarts(Duration)
     case busy(String)
     /// What is written here is not safe, or cannot be written; `well`: for so long it has been again, which is not long enough.
     case storage(Storage, well: Duration?)
@@ -67,12 +69,12 @@ public enum Refusal: Hashable, Sendable, Codable {
         "promised", "gatewaySilent", "recordNewer", "arbiterDecides", "arbiterSilent", "witnessSilent", "recordLost",
         "namesOverridden",
         "otherSystem",
-        "otherVersion", "busy", "storage", "barred", "cannotRejoin",
+        "otherVersion", "primaryStarts", "busy", "storage", "barred", "cannotRejoin",
         "contradiction",
     ]
 
     /// Of these a standby says what only a promotion without the primary needs: a handover asks nobody (4.4).
-    static let ofTheArbiter: Set<String> = ["witnessSilent", "recordLost"]
+    static let ofTheArbiter: Set<String> = ["witnessSilent", "recordLost", "primaryStarts"]
     var isOfTheArbiter: Bool { Self.ofTheArbiter.contains(code) }
 
     /// Stable, for scripts: never changed once it stands in a release.
@@ -106,6 +108,7 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .namesOverridden: "namesOverridden"
         case .otherSystem: "otherSystem"
         case .otherVersion: "otherVersion"
+        case .primaryStarts: "primaryStarts"
         case .busy: "busy"
         case .storage: "storage"
         case .barred: "barred"
@@ -167,6 +170,8 @@ public enum Refusal: Hashable, Sendable, Codable {
         case .otherSystem(let here, let there):
             "the hosts hold different databases: system identifier \(here) here, \(there) there"
         case .otherVersion(let here, let there): "PostgreSQL \(here) here, \(there) there: a pair needs one major version"
+        case .primaryStarts(let span):
+            "the primary's host answers, and its PostgreSQL is on its way up (for \(span.text) now): what it committed last may be only there"
         case .busy(let what): what
         case .storage(let state, nil): "storage: \(state.text ?? state.word)"
         case .storage(let state, let well?):
@@ -183,13 +188,12 @@ public enum Refusal: Hashable, Sendable, Codable {
     var isBeyondWords: Bool {
         switch self {
         case .noLedger, .notPrimary, .postgresNotReady, .settingsTooLow, .otherSystem, .otherVersion, .peerHeard, .busy, .storage,
-            .cannotRejoin,
-            .contradiction:
+            .cannotRejoin, .contradiction:
             true
         case .notPaired, .otherCopy, .notStreaming, .delayed, .replayPaused, .configurationsDiffer, .behind, .tooOld, .lagUnknown,
             .peerSilent,
             .peerLeaving, .notToldPairedSinceBoot, .namesOverridden, .promised, .gatewaySilent, .recordNewer, .arbiterDecides,
-            .arbiterSilent, .witnessSilent, .recordLost, .frameChanges, .barred, .peerSays:
+            .arbiterSilent, .witnessSilent, .recordLost, .frameChanges, .barred, .primaryStarts, .peerSays:
             false
         }
     }

@@ -57,6 +57,35 @@ import Testing
         #expect(world.streams(from: world.a, to: world.b) && world.a.ledger?.paused != nil)
     }
 
+    /// The same where it booted alone, and heard its primary later.
+    @Test func underPauseItIsComparedWhenThePrimaryIsHeard() {
+        let world = Scene.whole(Setup(arbiter: .witness))
+        world.ask(world.a, .pause(maintenance: true))
+        world.run(.seconds(10)) { $0.b.ledger?.paused != nil }
+        world.powerOff(world.b)
+        world.run(.seconds(1))
+        world.strike(.cutBoth(.a, .b), lasting: .seconds(8))
+        world.boot(world.b)
+        world.run(.seconds(7))
+        #expect(world.b.postgres.condition == .recovering && world.b.postgres.isIsolated)
+        world.run(.seconds(10)) { $0.streams(from: $0.a, to: $0.b) }
+        #expect(world.streams(from: world.a, to: world.b) && world.a.ledger?.paused != nil)
+    }
+
+    /// And one that cannot follow is looked at once: its readers are not sent away again and again until the pair is resumed.
+    @Test func underPauseADivergedOneIsLeftAlone() {
+        let world = Scene.whole(Setup(arbiter: .witness), transcript: true)
+        world.ask(world.a, .pause(maintenance: true))
+        world.run(.seconds(10)) { $0.b.ledger?.paused != nil }
+        promoteByHandUnseen(world)
+        world.strike(.cutBoth(.a, .b), lasting: .seconds(8))
+        world.boot(world.b)
+        world.run(.seconds(60))
+        #expect(world.b.postgres.condition == .recovering && world.b.postgres.isIsolated)
+        let stops = world.transcript.filter { $0.text.contains("is stopped to be compared") }
+        #expect(stops.count == 1, "\(stops.map(\.text))")
+    }
+
     /// The primary's connections are all taken, so nothing can be compared. Only who streamed from it in this term, as this agent saw, goes on.
     @Test(arguments: [true, false]) func thePrimaryCannotBeAsked(_ agentSawTheStream: Bool) {
         let world = Scene.whole(Setup(arbiter: .witness))
@@ -84,12 +113,16 @@ import Testing
         world.expectWholeWithHelp(primary: "a")
     }
 
-    private func promoteUnseen(_ world: World) {
+    private func promoteByHandUnseen(_ world: World) {
         world.strike(.agentDies(.b), lasting: .seconds(60))
         world.run(.milliseconds(100))
         world.strike(.promotedByHand(.b))
         world.run(.milliseconds(100))
         world.powerOff(world.b)
+    }
+
+    private func promoteUnseen(_ world: World) {
+        promoteByHandUnseen(world)
         world.run(.seconds(1))
         world.ask(world.a, .failover(acceptDataLoss: true))
         world.run(.seconds(5)) { $0.servesAlone($0.a) }

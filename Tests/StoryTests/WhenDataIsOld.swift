@@ -82,6 +82,43 @@ import Testing
         world.expectWhole(primary: "a")
     }
 
+    /// S4: the hosts were off together, and the primary's recovery takes longer than a lease. Nobody supports it yet, as it does not know its own
+    /// position; but its host answers, so what only it has is not given up.
+    @Test(arguments: [UInt64(1), 2, 3, 4, 7, 8]) func anAsynchronousStandbyLeavesTheRoleToAPrimaryThatRecovers(_ seed: UInt64) {
+        let world = Scene.whole(Setup(mode: .asynchronous), seed: seed)
+        world.strike(.replicaLags(.b), lasting: .seconds(1))
+        world.run(.milliseconds(300))
+        let there = world.a.postgres.wal
+        world.strike(.bothPowerOff, lasting: .seconds(3))
+        world.strike(.slowDisk(.a), lasting: .seconds(8))
+        world.expectWhole(primary: "a", within: .seconds(40))
+        #expect(world.a.postgres.wal.starts(with: there))
+    }
+
+    /// And it is on its way at once: who is heard has said all that is newer, so nothing is waited for.
+    @Test func aPrimaryThatHearsTheOtherIsStartedAtOnce() {
+        let world = Scene.whole(Setup(mode: .asynchronous))
+        world.strike(.witnessDies, lasting: .seconds(60))
+        world.powerOff(world.a)
+        world.run(.seconds(1))
+        world.boot(world.a)
+        world.run(.seconds(3)) { $0.a.agentRuns }
+        world.run(.milliseconds(900))
+        #expect(world.a.postgres.condition != .stopped)
+        world.expectWhole(primary: "a")
+    }
+
+    /// Nor for ever: one that does not come up within its patience lets the other one (3.1).
+    @Test func aPrimaryThatDoesNotComeUpIsNotWaitedForForEver() {
+        let world = Scene.whole(Setup(mode: .asynchronous), transcript: true)
+        world.strike(.effectsFail(.a, .start, 1_000_000))
+        world.strike(.bothPowerOff, lasting: .seconds(3))
+        world.run(.seconds(10))
+        #expect(world.b.reasons(world).contains("primaryStarts"), "\(world.b.reasons(world))")
+        #expect(world.b.role == .standby)
+        world.expectAlone(world.b, within: .seconds(10))
+    }
+
     /// A cut-off primary leaves the row: what only it writes would make a rewind necessary.
     @Test func onlyAPrimaryThatMayWriteAndIsFollowedWritesTheRow() {
         let world = Scene.whole()

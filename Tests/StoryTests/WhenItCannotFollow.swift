@@ -14,6 +14,38 @@ import Testing
         #expect(!effects.contains { if case .rejoin = $0 { true } else { false } })
     }
 
+    /// The verdict outlives the consent: nobody is shown a branch that is given up a moment later.
+    @Test func itIsNotStartedOnceMoreBetweenConsentAndReturn() throws {
+        var (node, look, at) = try stoppedStandby()
+        let ledger = try #require(node.ledger)
+        let operation = try #require(surveyOrdered(by: node.step(.postgres(look), at: at(1))))
+        _ = node.step(.completed(operation, .surveyed(.rewind(fork: LSN(1), lost: 100))), at: at(2))
+        _ = node.step(.postgres(look), at: at(3))
+        var effects = node.step(.ledgerWritten(ledger.sole()), at: at(4))
+        effects += node.step(.postgres(look), at: at(100))
+        #expect(!effects.contains { if case .start = $0 { true } else { false } }, "\(effects)")
+        // The primary has taken the consent up.
+        var heard = try #require(node.peer.last)
+        heard.number += 1
+        heard.ledger = ledger.sole()
+        let peer = try #require(node.peer.session)
+        effects = node.step(.heartbeat(heard, .init(sender: peer, receiver: node.session)), at: at(200))
+        effects += node.step(.postgres(look), at: at(201))
+        #expect(effects.contains { if case .rejoin(.rewind, _) = $0 { true } else { false } }, "\(effects)")
+    }
+
+    /// Nor is it kept stopped for a primary that says nothing more.
+    @Test func aConsentThatNobodyTakesUpDoesNotKeepItDown() throws {
+        var (node, look, at) = try stoppedStandby()
+        let ledger = try #require(node.ledger)
+        let operation = try #require(surveyOrdered(by: node.step(.postgres(look), at: at(1))))
+        _ = node.step(.completed(operation, .surveyed(.copy("WAL is missing"))), at: at(2))
+        _ = node.step(.postgres(look), at: at(3))
+        var effects = node.step(.ledgerWritten(ledger.sole()), at: at(4))
+        effects += node.step(.postgres(look), at: at(5000))
+        #expect(effects.contains { if case .start(.isolated, _) = $0 { true } else { false } }, "\(effects)")
+    }
+
     /// What was found is about the instance as it was stopped then: once it has run, it is looked at anew.
     @Test func aVerdictDoesNotOutliveAStart() throws {
         var (node, look, at) = try stoppedStandby()
@@ -23,6 +55,20 @@ import Testing
         _ = node.step(.completed(first, .surveyed(.copy("WAL is missing"))), at: at(2))
         _ = node.step(.postgres(running), at: at(3))
         #expect(surveyOrdered(by: node.step(.postgres(look), at: at(4))) != nil)
+    }
+
+    /// Somebody put another directory in the primary's place, and it is open there: it is nobody's primary (5.7). The standby is not compared with it,
+    /// and not kept stopped for it either.
+    @Test func anotherDirectoryThatIsOpenThereIsNotFollowed() throws {
+        var (node, look, at) = try stoppedStandby()
+        var heard = try #require(node.peer.last)
+        heard.number += 1
+        heard.report.postgres.copy?.copy = CopyID(high: 77, low: 77)
+        let peer = try #require(node.peer.session)
+        _ = node.step(.heartbeat(heard, .init(sender: peer, receiver: node.session)), at: at(1))
+        let effects = node.step(.postgres(look), at: at(2))
+        #expect(surveyOrdered(by: effects) == nil)
+        #expect(effects.contains { if case .start(.isolated, _) = $0 { true } else { false } })
     }
 
     private func after(_ survey: Survey) throws -> (effects: [Effect], ledger: Ledger) {
@@ -36,6 +82,7 @@ import Testing
     /// The paired standby, what is seen of its stopped instance, and the time in milliseconds from now on.
     private func stoppedStandby() throws -> (node: Node, look: LocalPostgres, at: (Int) -> Moment) {
         let world = Scene.whole()
+        world.run(.seconds(5))
         let now = world.b.clock.now(world.now)
         var look = world.seen(world.b)
         look.condition = .stopped

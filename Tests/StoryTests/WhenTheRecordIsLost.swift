@@ -93,12 +93,7 @@ import Testing
     /// What stands in the backup fits the ledger of a standby that was away: only the generation tells it. A grant would be newer than
     /// everything that was seen, so it must not even be asked for.
     @Test func aStandbyThatWasAwayIsGrantedNothingByARestoredRecord() throws {
-        let world = Scene.whole()
-        let backup = try #require(world.witness.record)
-        for _ in 1...2 {
-            world.strike(.witnessDies, lasting: .milliseconds(200))
-            world.run(.seconds(1))
-        }
+        let (world, backup) = try afterTwoStartsOfTheWitness()
         world.strike(.powerOff(.b), lasting: .seconds(10))
         world.expectAlone(world.a, within: .seconds(5))
         world.run(.seconds(1))
@@ -113,12 +108,7 @@ import Testing
     /// The primary is alone by a record that a snapshot has undone, and the standby's agent is new: the first thing that it asks for is not the
     /// role, as one answer tells what it talks to.
     @Test func aNewAgentReadsBeforeItAsksForTheRole() throws {
-        let world = Scene.whole()
-        let backup = try #require(world.witness.record)
-        for _ in 1...2 {
-            world.strike(.witnessDies, lasting: .milliseconds(200))
-            world.run(.seconds(1))
-        }
+        let (world, backup) = try afterTwoStartsOfTheWitness()
         world.strike(.isolate(.b), lasting: .seconds(10))
         world.expectAlone(world.a, within: .seconds(6))
         world.strike(.cutBoth(.a, .b), lasting: .seconds(30))
@@ -129,6 +119,17 @@ import Testing
         world.run(.seconds(25))
         #expect(world.b.role != .primaryStandby && world.witness.record == backup)
         world.expectWholeWithHelp(primary: "a")
+    }
+
+    /// A record, and two starts since, so that both nodes have seen a higher generation.
+    private func afterTwoStartsOfTheWitness() throws -> (World, Ledger) {
+        let world = Scene.whole()
+        let backup = try #require(world.witness.record)
+        for _ in 1...2 {
+            world.strike(.witnessDies, lasting: .milliseconds(200))
+            world.run(.seconds(1))
+        }
+        return (world, backup)
     }
 
     @Test func aFullDiskOfTheWitnessChangesNothingThatMatters() {

@@ -132,4 +132,19 @@ import Testing
         }
         #expect(pair.a.notes.follows == nil, "from its first start on, its WAL goes on behind the fork")
     }
+
+    /// Where its own WAL ended says nothing about a new copy: asked for its fork, it would refuse that for ever.
+    @Test func aNewCopyInItsPlaceKnowsNoFork() {
+        let pair = Pair.whole()
+        pair.a.failing["start"] = 1_000_000
+        pair.killPostgres(pair.a)
+        pair.run(.seconds(5)) { $0.b.held.primary == .all && $0.a.ledger?.bond == .sole }
+        pair.command(pair.a, .rejoin(fresh: true))
+        let old = pair.a.copy
+        pair.run(.seconds(5)) { $0.a.copy != old }
+        pair.a.failing = [:]
+        pair.run(.seconds(20)) { $0.isWhole(primary: "b") }
+        #expect(pair.isWhole(primary: "b"))
+        #expect(pair.starts.last { $0.host == "a" }?.mode == .standby, "\(pair.starts)")
+    }
 }

@@ -26,10 +26,27 @@ extension Node {
         // Nor is a witness asked that is not believed: what it granted would be newer than all that was seen, and so be taken up (3.3).
         // Nor one that has not been heard since this node started: its first answer may show that.
         if arbiter.isOutdated || arbiter.last == nil { refusals.append(.witnessSilent(arbiter.heardAt.map { now - $0 })) }
+        if grant == nil, let since = primaryStartsSince(at: now) { refusals.append(.primaryStarts(now - since)) }
         if let record = arbiter.last?.record, let ledger, record.isNewer(than: ledger), grant == nil {
             refusals.append(.recordNewer(record))
         }
         return Verdict(refusals)
+    }
+
+    /// S4: nothing is lost while the primary's host answers. In asynchronous mode its agent asks for no lease before its instance has answered
+    /// once, as its position is not known until then; so no promise holds a claim up while it recovers after a boot. Who cannot serve
+    /// within its patience lets the other one (3.1).
+    private func primaryStartsSince(at now: Instant) -> Instant? {
+        guard policy.mode == .asynchronous, let ledger, ledger.bond == .paired, peer.isHeard(within: policy.silence, at: now),
+            peer.agrees(with: ledger), let since = peer.firstHeardAt, now - since <= policy.recoveryPatience,
+            let report = peer.report, report.storage == nil, !report.isLeaving,
+            report.postgres.copy?.copy == ledger.primaryCopy
+        else { return nil }
+        switch report.postgres.condition {
+        case .stopped, .orphaned, .starting, .running(isInRecovery: true): return since
+        // Open: it asks for its lease itself, or may not have one.
+        case .running(isInRecovery: false), .silent, .unusable: return nil
+        }
     }
 
     /// Why this standby could not be promoted now. While the primary is heard, its support is no reason: it would end with it.
@@ -39,6 +56,7 @@ extension Node {
         if rejoin.isForeign || instance.isIsolated && policy.mode == .asynchronous && postgres?.isStreaming == false {
             own.append(.notStreaming)
         }
+        if let since = primaryStartsSince(at: now) { own.append(.primaryStarts(now - since)) }
         // A standby that hears its primary asks the witness every few heartbeats only.
         guard lends, !own.contains(where: \.isOfTheArbiter) else { return own }
         guard arbiter.isHeard(within: policy.heartbeat * 10, at: now) else {

@@ -38,6 +38,8 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
     var streamedIn: Term?
     /// Since when what was found waits for the other one to be confirmed.
     var waitsSince: Instant?
+    /// When it consented to `sole` for that.
+    var consentedAt: Instant?
     /// While the pair is paused: it was compared, and cannot follow as it is.
     var isSetAside = false
     /// Since when the instance recovers without a stream and without getting on, although the other one serves; and where it was.
@@ -128,6 +130,7 @@ extension Node {
         }
         if ledger.paused == nil { rejoin.isSetAside = false }
         guard peerIsOpen(at: now) else {
+            if awaitsTheOther(ledger, at: now) { return nil }
             rejoin.survey = nil
             rejoin.unanswered = 0
             guard isOurs, !isComing(since: standby.since, at: now) else { return nil }
@@ -148,6 +151,14 @@ extension Node {
         rejoin.operation = operation
         order(.survey(operation))
         return nil
+    }
+
+    /// This node has just consented to `sole`, so that it may come back, and the other one's next heartbeat takes that up: until then what was
+    /// found still counts, and no reader is served from a branch that is given up a moment later.
+    private func awaitsTheOther(_ ledger: Ledger, at now: Instant) -> Bool {
+        guard rejoin.survey != nil, let since = rejoin.consentedAt, now - since <= policy.rejoinPatience else { return false }
+        return ledger.bond == .sole && peer.isHeard(within: policy.silence, at: now)
+            && peer.last?.ledger.map { ledger.isNewer(than: $0) } == true
     }
 
     /// Whoever is about to be heard, or to lead, is so within moments. After that, a host that is alone serves what it has.
@@ -199,7 +210,10 @@ extension Node {
     private mutating func begin(_ way: RejoinWay, _ ledger: Ledger, _ why: String?, at now: Instant) {
         guard now >= rejoin.notBefore ?? now, !waitsForWindow else { return }
         guard ledger.bond == .sole else {
-            if writing == nil { write(ledger.sole()) }
+            if writing == nil {
+                rejoin.consentedAt = now
+                write(ledger.sole())
+            }
             return
         }
         guard writing == nil else { return }
