@@ -10,6 +10,7 @@ extension Node {
         if peer.session != before {
             lastAsked = nil
             lastWeight = nil
+            answeredAt = nil
             answerThere = nil
             promised = nil
         }

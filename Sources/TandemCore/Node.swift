@@ -57,6 +57,8 @@ public struct Node: Sendable, Codable {
     var heartbeats: UInt64 = 0
     /// What was told last, as far as it is worth a message.
     var lastWeight: Weight?
+    /// When a heartbeat that asks for the lease was answered last.
+    var answeredAt: Instant?
     var operations: UInt64 = 0
     var lastRefusal: Refusal?
     var effects: [Effect] = []

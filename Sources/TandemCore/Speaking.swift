@@ -19,8 +19,11 @@ extension Node {
         // Before the first look at the data directory there is nothing to say: "not known" would be heard as "not there".
         guard let theirs = peer.session, let postgres, !wordIsUnderWay else { return }
         let weight = weight(postgres, at: now)
-        let isDue = event.isTick || isAskedForLease(event)
-        guard isDue || weight != lastWeight else { return }
+        let isAsked = isAskedForLease(event)
+        // Who has answered within a heartbeat has said what this beat would say.
+        let hasAnswered = answeredAt.map { now - $0 < policy.heartbeat } ?? false && peer.sessions.candidates.isEmpty
+        guard event.isTick && !hasAnswered || isAsked || weight != lastWeight else { return }
+        if isAsked { answeredAt = now }
         lastWeight = weight
         heartbeats += 1
         let heartbeat = compose(postgres, weight, at: now)

@@ -178,40 +178,67 @@ extension Event {
     /// The event without the numbers that are new in each of its kind, and these.
     var parted: (bare: Event, numbers: [UInt64]) {
         var numbers: [UInt64] = []
-        if case .heartbeat(let heartbeat, _) = self {
-            let age = heartbeat.report.dataAge.flatMap(Self.attoseconds)
-            numbers = [heartbeat.number] + [heartbeat.acknowledged, age].compactMap(\.self)
+        let bare = exchanging {
+            numbers.append($0)
+            return 0
         }
-        if case .witness(let answer, _) = self { numbers = [answer.number] }
-        return (with(numbers.map { _ in 0 }), numbers)
+        return (bare, numbers)
     }
 
     /// The same with other numbers.
     func with(_ numbers: [UInt64]) -> Event {
-        if case .heartbeat(var heartbeat, let header) = self {
-            var left = numbers[...]
-            heartbeat.number = left.removeFirst()
-            if heartbeat.acknowledged != nil { heartbeat.acknowledged = left.removeFirst() }
-            if heartbeat.report.dataAge.flatMap(Self.attoseconds) != nil {
-                let age = left.removeFirst()
-                heartbeat.report.dataAge = Duration(
-                    secondsComponent: Int64(age / attosecondsPerSecond), attosecondsComponent: Int64(age % attosecondsPerSecond))
-            }
-            return .heartbeat(heartbeat, header)
-        }
-        if case .witness(var answer, let header) = self {
-            answer.number = numbers[0]
-            return .witness(answer, header)
-        }
-        return self
+        var left = numbers[...]
+        return exchanging { _ in left.removeFirst() }
     }
 
-    /// The low half of what stands in the text, if the other one is 0.
-    private static func attoseconds(_ age: Duration) -> UInt64? {
-        let (seconds, rest) = age.components
-        guard (0..<9).contains(seconds), rest >= 0 else { return nil }
-        return UInt64(seconds) * attosecondsPerSecond + UInt64(rest)
+    /// The same with what `exchange` makes of each of these numbers, in the order of their places here.
+    private func exchanging(_ exchange: (UInt64) -> UInt64) -> Event {
+        switch self {
+        case .heartbeat(var heartbeat, let header):
+            heartbeat.number = exchange(heartbeat.number)
+            heartbeat.acknowledged = heartbeat.acknowledged.map(exchange)
+            heartbeat.report.dataAge = heartbeat.report.dataAge.map { $0.exchanged(exchange) }
+            heartbeat.report.postgres.exchange(exchange)
+            return .heartbeat(heartbeat, header)
+        case .postgres(var postgres):
+            postgres.exchange(exchange)
+            return .postgres(postgres)
+        case .witness(var answer, let header):
+            answer.number = exchange(answer.number)
+            answer.position = answer.position.map { LSN(exchange($0.bytes)) }
+            return .witness(answer, header)
+        default:
+            return self
+        }
     }
 }
 
 private let attosecondsPerSecond: UInt64 = 1_000_000_000_000_000_000
+
+extension LocalPostgres {
+    /// Positions: the heartbeat row alone moves them once a second.
+    fileprivate mutating func exchange(_ exchange: (UInt64) -> UInt64) {
+        func new(_ position: LSN?) -> LSN? { position.map { LSN(exchange($0.bytes)) } }
+        flushed = new(flushed)
+        received = new(received)
+        replayed = new(replayed)
+        for index in replicas.indices {
+            replicas[index].flushed = new(replicas[index].flushed)
+            replicas[index].replayed = new(replicas[index].replayed)
+        }
+        guard let known = row else { return }
+        row = HeartbeatRow(
+            beat: exchange(known.beat), turn: exchange(known.turn), shownAge: known.shownAge.map { $0.exchanged(exchange) })
+    }
+}
+
+extension Duration {
+    /// By the low half of what stands in the text, if the other one is 0.
+    fileprivate func exchanged(_ exchange: (UInt64) -> UInt64) -> Duration {
+        let (seconds, rest) = components
+        guard (0..<9).contains(seconds), rest >= 0 else { return self }
+        let new = exchange(UInt64(seconds) * attosecondsPerSecond + UInt64(rest))
+        return Duration(
+            secondsComponent: Int64(new / attosecondsPerSecond), attosecondsComponent: Int64(new % attosecondsPerSecond))
+    }
+}

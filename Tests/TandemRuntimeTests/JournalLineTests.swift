@@ -120,6 +120,32 @@ import Testing
         #expect(lengths[1...].allSatisfy { $0 < 200 }, "the others have what differs: \(lengths)")
     }
 
+    /// The heartbeat row alone moves the positions once a second: that is nothing to write a whole event for, on either host.
+    @Test func positionsThatMoveGoTheShortWay() throws {
+        func event(_ turn: UInt64, isPrimary: Bool) -> Event {
+            guard case .postgres(var seen) = Self.postgres(.running(isInRecovery: !isPrimary)) else { return .tick }
+            let position = LSN(0x300_0000 + turn * 0x120)
+            (seen.received, seen.replayed) = isPrimary ? (nil, nil) : (position, position)
+            seen.flushed = isPrimary ? LSN(position.bytes + 8) : nil
+            seen.row = HeartbeatRow(beat: turn, turn: turn * 3, shownAge: isPrimary ? nil : .microseconds(Int64(turn) * 11))
+            let replica = LocalPostgres.Replica(
+                applicationName: "pgtandem_b", address: "10.0.0.2", isStreaming: true, isSynchronous: true, flushed: position,
+                replayed: LSN(position.bytes - 8))
+            seen.replicas = isPrimary ? [replica] : []
+            return .postgres(seen)
+        }
+        for isPrimary in [true, false] {
+            let events = (1...9).map { event($0, isPrimary: isPrimary) }
+            #expect(try carried(events).map(\.event) == events)
+            var memory = JournalMemory()
+            for (index, event) in events.enumerated() {
+                let line = try JournalEvent(event: event, moment: Self.moment, wall: 1, effects: []).line(&memory)
+                if index > 1 { #expect(line.count < 250, "\(String(decoding: line, as: UTF8.self))") }
+            }
+            #expect(try memory.recurring(event(10, isPrimary: isPrimary)) != nil)
+        }
+    }
+
     @Test func theWallTimeIsKeptWhenItIsSet() throws {
         var (writing, reading) = (JournalMemory(), JournalMemory())
         let base: Int64 = 1_785_000_000_000

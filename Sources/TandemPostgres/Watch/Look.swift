@@ -12,7 +12,7 @@ extension Watch {
         let (next, isNews) = state.withLock { state in
             let begun = state.lookBegun ?? now
             state.lookBegun = nil
-            var pause = patience.interval.inNanoseconds
+            var pause = (state.isCalm(now) ? patience.calmInterval : patience.interval).inNanoseconds
             // The end of the last orphan is waited for: fencing and restarts hang on it.
             if case .orphaned = state.facts.condition { pause = min(pause, 10_000_000) }
             // A poke that came meanwhile set it to 0: it stays due.

@@ -68,9 +68,11 @@ struct WatchState: Sendable {
 
     /// Between two deliveries without news.
     func spacing(_ now: Int64, _ patience: Watch.Patience) -> Int64 {
-        let isCalm = now >= repeatsUntil && delivered?.isRunning == true
-        return (isCalm ? patience.repetition : patience.interval).inNanoseconds
+        (isCalm(now) ? patience.repetition : patience.interval).inNanoseconds
     }
+
+    /// The server answers, and nothing was done to it lately.
+    func isCalm(_ now: Int64) -> Bool { now >= repeatsUntil && delivered?.isRunning == true }
 
     /// Whether it is time to look, and nobody does: then the caller looks.
     mutating func beginsLook(_ now: Int64, _ patience: Watch.Patience) -> Bool {

@@ -44,7 +44,9 @@ final class PostgresAdapter: PostgresPort {
         let told = WatchBox()
         let heartbeat = HeartbeatKeeper(configuration.instance, writer: heartbeatWriter) { told.watch?.note($0) }
         self.heartbeat = heartbeat
-        watch = try Watch(configuration.instance) { observation in
+        var patience = Watch.Patience()
+        patience.calmInterval = min(max(patience.interval, configuration.timing.heartbeat), .milliseconds(250))
+        watch = try Watch(configuration.instance, patience: patience) { observation in
             heartbeat.observed(observation)
             box.remember(observation)
             onObservation(observation)
