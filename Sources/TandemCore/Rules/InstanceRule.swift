@@ -69,7 +69,9 @@ extension Node {
             endInstance()
         case .running(isInRecovery: true) where isStuck(at: now):
             if instance.isIsolated {
-                notice(.info, "the primary serves: this instance, which was started alone, is stopped to be compared with it")
+                notice(
+                    .info,
+                    "the primary serves: this instance, which was started connected to nobody, is stopped to be compared with it")
             } else {
                 notice(.warning, "the primary serves, and no WAL comes from it: this instance is stopped to find out why")
             }
