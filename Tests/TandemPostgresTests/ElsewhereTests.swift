@@ -68,15 +68,87 @@ import Testing
         #expect(symlink(part.fresh, data + "/pg_wal") == 0 && symlink(place, old + "/pg_wal") == 0)
         // As if its disk were gone: nothing is there to be swapped in.
         #expect(rename(part.fresh, folder + "/away") == 0)
-        try part.settle(data, old: old, ending: ".diverged.7", "copy")
+        try part.settle(data, ending: ".diverged.7", "copy")
         #expect(refused { () throws(PostgresError) in try part.requireMark("77", of: data, "copy") } != nil)
         #expect(rename(folder + "/away", part.fresh) == 0)
-        try part.settle(data, old: old, ending: ".diverged.7", "copy")
+        try part.settle(data, ending: ".diverged.7", "copy")
         #expect(refused { () throws(PostgresError) in try part.requireMark("77", of: data, "copy") } == nil)
         #expect(refused { () throws(PostgresError) in try part.requireMark("78", of: data, "copy") } != nil, "another copy's")
         #expect(DirectoryCheck.linkTarget(old + "/pg_wal") == place + ".diverged.7")
         #expect(try DurableFile.read(old + "/pg_wal/000000010000000000000001") != nil)
         try part.unmark("copy")
         #expect(OwnedFiles.names(in: place) == [])
+    }
+
+    /// A new directory with its part beside the place, and the old one aside.
+    private struct Swap {
+        let data: String
+        let place: String
+        let old: String
+        let part: Elsewhere
+        let segment = "/000000010000000000000001"
+
+        init(_ scratch: SetupScratch, _ settings: InstanceSettings) throws {
+            (data, place, old) = (settings.dataDirectory, scratch.root + "/wal", settings.dataDirectory + ".diverged.7")
+            part = Elsewhere(.wal, place, place: place)
+            for path in [data, place, old, part.fresh] { try OwnedFiles(user: settings.osUser).makeFolder(path) }
+            try scratch.put("old", place + segment)
+            try scratch.put("new", part.fresh + segment)
+            #expect(symlink(part.fresh, data + "/pg_wal") == 0 && symlink(place, old + "/pg_wal") == 0)
+        }
+
+        func text(_ path: String) throws -> String? {
+            try DurableFile.read(path + segment).map { String(decoding: $0, as: UTF8.self) }
+        }
+    }
+
+    /// The note of where the old directory went is lost, wherever the swap was interrupted.
+    @Test(arguments: ["before", "between the renames", "before the links"])
+    func theOldDirectoryNeverLeadsToANewPartThoughTheNoteIsLost(_ moment: String) throws {
+        let swap = try Swap(scratch, settings)
+        let part = swap.part
+        if moment != "before" { #expect(rename(part.place, part.place + ".diverged.7") == 0) }
+        if moment == "before the links" { #expect(rename(part.fresh, part.place) == 0) }
+        // A name that is free, as a copy that knows nothing would take it.
+        try part.settle(swap.data, ending: ".diverged.7-2", "copy")
+        if moment == "before the links" {
+            #expect(try FormerDirectories(of: swap.data).turnAway("copy") == [swap.old + "/pg_wal"])
+        }
+        #expect(DirectoryCheck.linkTarget(swap.old + "/pg_wal") == part.place + ".diverged.7")
+        #expect(DirectoryCheck.linkTarget(swap.data + "/pg_wal") == part.place)
+        #expect(try swap.text(swap.old + "/pg_wal") == "old")
+        #expect(try swap.text(swap.data + "/pg_wal") == "new")
+        #expect(try FormerDirectories(of: swap.data).turnAway("copy").isEmpty)
+    }
+
+    /// Also if its own part is nowhere: then it leads nowhere.
+    @Test func anAgentsStartTurnsLinksOfOldDirectoriesAway() throws {
+        let swap = try Swap(scratch, settings)
+        try Leftovers.remove(swap.place, settings, "test")
+        #expect(rename(swap.part.fresh, swap.place) == 0)
+        #expect(unlink(swap.data + "/pg_wal") == 0 && symlink(swap.place, swap.data + "/pg_wal") == 0)
+        let source = Rejoin.Source(host: "127.0.0.1", port: 1, user: "rep", database: "postgres", passFile: settings.passFile)
+        let rejoin = Rejoin(instance: Instance(settings), node: "a", source: source)
+        try rejoin.endLeftovers(atStart: true)
+        #expect(DirectoryCheck.linkTarget(swap.old + "/pg_wal") == swap.place, "a directory without our mark says nothing")
+        try CopyMarkFile.write(.init(copy: CopyID(high: 1, low: 1), node: "a"), swap.data, osUser: settings.osUser)
+        try rejoin.endLeftovers(atStart: true)
+        #expect(DirectoryCheck.linkTarget(swap.old + "/pg_wal") == swap.place + ".diverged.7")
+        #expect(!OwnedFiles.exists(swap.old + "/pg_wal"))
+        #expect(try swap.text(swap.data + "/pg_wal") == "new")
+    }
+
+    /// Neither what is in use, though its name has the ending, nor what its stamp gives to another directory.
+    @Test(arguments: ["its own", "in use", "stamped for another"])
+    func aCleanUpRemovesOnlyTheOldDirectorysOwnParts(_ what: String) throws {
+        let swap = try Swap(scratch, settings)
+        let aside = swap.place + ".diverged.7"
+        #expect(rename(swap.place, aside) == 0)
+        #expect(unlink(swap.old + "/pg_wal") == 0 && symlink(aside, swap.old + "/pg_wal") == 0)
+        if what == "in use" { #expect(unlink(swap.data + "/pg_wal") == 0 && symlink(aside, swap.data + "/pg_wal") == 0) }
+        if what == "stamped for another" { try scratch.put("1", aside + "/" + Elsewhere.stamp) }
+        try Rejoin.removeDiverged(settings, swap.old)
+        #expect(!OwnedFiles.exists(swap.old))
+        #expect(OwnedFiles.exists(aside) == (what != "its own"))
     }
 }

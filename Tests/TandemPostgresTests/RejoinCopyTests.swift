@@ -199,6 +199,31 @@ import Testing
         }
     }
 
+    /// Whatever becomes of `rejoin-copy`, the note of where the old directory went.
+    @Test func anOldDirectoryNeverLeadsToTheNewLogThoughTheNoteIsLost() throws {
+        try story { _, pair, wal in
+            let settings = pair.a.settings
+            let data = settings.dataDirectory
+            try DurableFile.remove(data + "/global/pg_control")
+            let before = try RejoinPair.fingerprint(wal)
+            for step in [BaseCopy.Step.swapping, .settling, .marking] {
+                var rejoin = pair.rejoin()
+                rejoin.beforeCopyStep = { (next: BaseCopy.Step) throws(PostgresError) in
+                    try SetupStop(step.rawValue).before(next.rawValue)
+                }
+                #expect(setupRefusal { try rejoin.copy(abandoned: Term(7), work: pair.work()) }?.happened == SetupStop.words)
+                try DurableFile.remove(settings.stateDirectory + "/rejoin-copy")
+            }
+            let outcome = try pair.rejoin().copy(abandoned: Term(7), work: pair.work())
+            #expect(DirectoryCheck.linkTarget(data + "/pg_wal") == wal)
+            #expect(Rejoin.divergedDirectories(settings) == [data + ".diverged.7"])
+            #expect(DirectoryCheck.linkTarget(data + ".diverged.7/pg_wal") == wal + ".diverged.7")
+            #expect(try RejoinPair.fingerprint(wal + ".diverged.7") == before)
+            #expect(OwnedFiles.names(in: KeptFile.folder(of: wal)) == ["wal", "wal.diverged.7"])
+            try pair.expectFollows(outcome.copy)
+        }
+    }
+
     @Test func aDirectoryThatIsGonePutsItsLogWhereItWas() throws {
         try story { scratch, pair, wal in
             let settings = pair.a.settings
