@@ -151,4 +151,75 @@ import Testing
         #expect(!OwnedFiles.exists(swap.old))
         #expect(OwnedFiles.exists(aside) == (what != "its own"))
     }
+
+    // MARK: disks
+
+    /// A directory of this node whose `pg_wal` lies elsewhere.
+    private func linked() throws -> (data: String, wal: String) {
+        let (data, wal) = (settings.dataDirectory, folder + "/wal")
+        for path in [data, wal, data + "/pg_tblspc"] { try OwnedFiles(user: settings.osUser).makeFolder(path) }
+        #expect(symlink(wal, data + "/pg_wal") == 0)
+        try CopyMarkFile.write(.init(copy: CopyID(high: 1, low: 1), node: "a"), data, osUser: settings.osUser)
+        return (data, wal)
+    }
+
+    private func memory() throws -> DirectoryIdentity? { try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) }
+
+    private func remember(_ change: (inout DirectoryIdentity) -> Void) throws {
+        var identity = try DirectoryIdentity.of(settings.dataDirectory)
+        identity.systemIdentifier = 7
+        change(&identity)
+        try identity.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
+    }
+
+    /// Older files below the mount point look like the part itself.
+    @Test func aStartOnAPartWhoseDiskIsNotMountedIsRefused() throws {
+        let (data, wal) = try linked()
+        let away = folder + "/disk"
+        try remember { $0.elsewhere[0].mountPoint = away }
+        let instance = Instance(settings)
+        let refusal = setupRefusal { try instance.start(.standby, deadline: .seconds(5)) }
+        #expect(
+            refusal?.happened.hasPrefix("\(away) is not mounted, on which \(wal), ") == true, "\(String(describing: refusal))")
+        #expect(refusal?.advice.contains(settings.stateDirectory + "/data-directory") == true)
+        #expect(!OwnedFiles.exists(data + "/standby.signal"), "nothing was touched")
+        // A link that says something else is of another part: somebody moved it.
+        #expect(unlink(data + "/pg_wal") == 0 && symlink(folder + "/./wal", data + "/pg_wal") == 0)
+        #expect(try DirectoryIdentity.strayed(settings) == nil)
+    }
+
+    /// A tablespace is made at any time, and one that was dropped is nobody's.
+    @Test func partsAreRememberedWhileTheInstanceRuns() throws {
+        let (data, wal) = try linked()
+        try remember { $0.elsewhere = [] }
+        let parts = RunningParts(settings, "a")
+        try parts.seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal])
+        let space = folder + "/space"
+        try OwnedFiles(user: settings.osUser).makeFolder(space)
+        #expect(symlink(space, data + "/pg_tblspc/16400") == 0)
+        try parts.seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal, space])
+        #expect(unlink(data + "/pg_tblspc/16400") == 0)
+        try parts.seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal] && memory()?.systemIdentifier == 7)
+        try RunningParts(settings, "b").seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal], "the directory carries the other node's mark")
+    }
+
+    /// A server may outlive its disk.
+    @Test func aMountPointIsNotForgottenForADiskThatIsMissing() throws {
+        let (_, wal) = try linked()
+        let mounts = MountTable("1 1 0:1 / / rw - x x rw\n2 1 0:2 / /mnt rw - x x rw")
+        func identity(_ point: String) -> DirectoryIdentity {
+            var identity = DirectoryIdentity(path: settings.dataDirectory, mountPoint: "/", systemIdentifier: 7)
+            identity.elsewhere = [.init(kind: .wal, text: wal, mountPoint: point)]
+            return identity
+        }
+        #expect(identity("/away").followed(by: identity("/"), mounts) == identity("/away"))
+        #expect(identity("/").followed(by: identity("/mnt"), mounts) == identity("/mnt"), "moved to a disk of its own")
+        try remember { $0.elsewhere[0].mountPoint = folder + "/disk" }
+        try RunningParts(settings, "a").seenRunning()
+        #expect(try memory()?.elsewhere.map(\.mountPoint) == [folder + "/disk"])
+    }
 }

@@ -228,6 +228,12 @@ import Testing
         try story { scratch, pair, wal in
             let settings = pair.a.settings
             try pair.rejoin().endLeftovers(atStart: true)
+            #expect(
+                try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) == nil, "a stopped instance proves nothing")
+            let parts = RunningParts(settings, "a")
+            _ = try pair.a.instance.start(.standby, deadline: .seconds(60))
+            try parts.seenRunning()
+            #expect(pair.a.instance.endAll(deadline: .seconds(10)).isComplete)
             try Leftovers.remove(settings.dataDirectory, settings, "test")
             var memory = try #require(try DirectoryIdentity.read(stateDirectory: settings.stateDirectory))
             #expect(memory.elsewhere.map(\.text) == [wal])

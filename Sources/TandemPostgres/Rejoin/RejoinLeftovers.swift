@@ -15,7 +15,6 @@ extension Rejoin {
         if atStart {
             try giveUpCopy(attempted)
             try turnAwayFormer(attempted)
-            try remember()
         }
     }
 
@@ -23,22 +22,6 @@ extension Rejoin {
     private func turnAwayFormer(_ attempted: String) throws(PostgresError) {
         guard let mark = try CopyMarkFile.readSound(settings.dataDirectory), mark.node == node else { return }
         _ = try FormerDirectories(of: settings.dataDirectory).turnAway(attempted)
-    }
-
-    /// Of a sound directory: a person may have moved `pg_wal` to another disk, or made a tablespace, since it was remembered.
-    private func remember() throws(PostgresError) {
-        guard let mark = try CopyMarkFile.readSound(settings.dataDirectory), mark.node == node,
-            try Rejoin.unfinishedRewind(settings) == nil, Elsewhere.missing(in: settings.dataDirectory) == nil
-        else { return }
-        let now = try DirectoryIdentity.of(settings.dataDirectory)
-        // What was known of the system is not given up for a damaged control file, nor a mount point for a disk that is missing now.
-        guard now.systemIdentifier != nil else { return }
-        if let known = try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) {
-            guard known.elsewhere != now.elsewhere else { return }
-            let mounts = try SetupTool.perform("look at what is mounted") { () throws(SystemError) in try MountTable.current() }
-            guard known.elsewhere.allSatisfy({ mounts.isMountPoint($0.mountPoint) }) else { return }
-        }
-        try now.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
     }
 
     /// With the lock held.

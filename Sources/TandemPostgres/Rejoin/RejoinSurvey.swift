@@ -86,6 +86,9 @@ extension Rejoin {
             if let missing = Elsewhere.missing(in: facts.path), try SetupIntent.read(settings, .copy)?.wholeDirectory == nil {
                 return .refuse(.missingPart(missing))
             }
+            if let part = try DirectoryIdentity.strayed(settings) {
+                return .refuse(.partNotMounted(part.text, on: part.mountPoint))
+            }
             try DirectoryCheck.requireOwner(settings)
             guard facts.major == (try DirectoryCheck.majorOfPrograms(settings)) else {
                 return .refuse(.otherMajor(own: facts.major, source: try DirectoryCheck.majorOfPrograms(settings)))
