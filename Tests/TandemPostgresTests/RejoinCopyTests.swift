@@ -297,6 +297,28 @@ import Testing
         #expect(TimelineChain(timeline: 1, history: nil)?.pieces.count == 1)
     }
 
+    /// A control file that is a timeline behind: it left timeline 1 before the source did, and does not know it yet.
+    @Test func whatPgRewindWillFindIsToldFromTheControlFilesTimeline() throws {
+        let source = try #require(TimelineChain(timeline: 2, history: "1\t0/5000000\tx\n"))
+        let known = try #require(TimelineChain(timeline: 3, history: "1\t0/4000000\tx\n"))
+        let behind = try #require(TimelineChain(timeline: 1, history: nil))
+        #expect(known.fork(with: source) == LSN(0x400_0000))
+        #expect(behind.fork(with: source) == LSN(0x500_0000))
+        #expect(behind.fork(with: behind) == nil)
+        let text = """
+            Database system identifier:           7
+            Database cluster state:               shut down in recovery
+            Latest checkpoint location:           0/3000028
+            Latest checkpoint's REDO location:    0/3000028
+            Latest checkpoint's TimeLineID:       1
+            Minimum recovery ending location:     0/4100000
+            Min recovery ending loc's timeline:   3
+            Bytes per WAL segment:                16777216
+            """
+        let control = try #require(ControlData(text))
+        #expect(control.timelineOfRewind(major: 15) == 1 && control.timelineOfRewind(major: 16) == 3)
+    }
+
     @Test func lineageProvesOrRefutes() {
         func entry(_ term: UInt64, _ copy: UInt64, _ lsn: UInt64) -> Instance.LineageEntry {
             .init(term: Term(term), copy: CopyID(high: copy, low: 0), parent: nil, lsn: LSN(lsn))

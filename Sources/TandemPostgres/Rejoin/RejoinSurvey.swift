@@ -163,7 +163,7 @@ private struct Judgement {
         let sourceEnd = common.other.end ?? position
         let shared = min(ownEnd, sourceEnd)
         if let reason = try descent(shared, common.own) { return .copy(reason) }
-        let fork = [common.own.end, common.other.end].compactMap { $0 }.min()
+        let fork = log.chain.fork(with: chain)
         survey.fork = fork
         guard let fork else {
             // Both are on it.
