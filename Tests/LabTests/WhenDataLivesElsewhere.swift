@@ -111,9 +111,9 @@ extension OnHosts {
                 let services = [HostService.guardian, .agent]
                 for service in services { pair.b.setServiceStartsAtBoot(false, service) }
                 try pair.b.boot()
-                if isOlderBelow { try pair.b.demand(["cp", "-a", "\(Self.wal)/main", "/root/older"]) }
+                if isOlderBelow { try pair.b.demand(["cp", "-a", "\(Self.wal)/main", "\(Self.space)/older"]) }
                 try pair.b.demand(["umount", Self.wal])
-                if isOlderBelow { try pair.b.demand(["mv", "/root/older", "\(Self.wal)/main"]) }
+                if isOlderBelow { try pair.b.demand(["mv", "\(Self.space)/older", "\(Self.wal)/main"]) }
                 for service in services { try pair.b.startService(service) }
                 try pair.wait("it says what is missing", upTo: .seconds(60)) {
                     pair.statusIfAny(pair.b)?.notes.contains {
