@@ -264,6 +264,18 @@ import Testing
             }
             #expect(refusal()?.happened.contains("Mount its disk") == true)
             #expect(rename(wal + ".away", wal) == 0)
+
+            // Older files lie below the mount point of its disk.
+            let settings = pair.a.settings
+            var memory = try DirectoryIdentity.of(data)
+            memory.elsewhere[0].mountPoint = KeptFile.folder(of: wal)
+            try memory.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
+            guard case .refuse(.partNotMounted(wal, on: KeptFile.folder(of: wal))) = try pair.rejoin().survey().verdict else {
+                throw SetupScratchError(description: "\(try pair.rejoin().survey().verdict)")
+            }
+            #expect(refusal()?.happened.hasPrefix("\(KeptFile.folder(of: wal)) is not mounted, on which \(wal), ") == true)
+            try DurableFile.remove(DirectoryIdentity.file(stateDirectory: settings.stateDirectory))
+
             let before = try RejoinPair.fingerprint(data)
             try succeed(Tool("/usr/bin/mount", ["--bind", wal, wal]))
             let mounted = refusal()
