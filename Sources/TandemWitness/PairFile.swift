@@ -10,6 +10,8 @@ struct PairFile: Hashable, Sendable {
     var cluster: String
     var pin: Pin
     var record: Ledger?
+    /// The how manieth of this pair it is (`PairCounts`); given by the folder when it is written.
+    var written: UInt64 = 0
 
     /// A pair is known by its authority and its PostgreSQL; the first one that came under a name keeps it.
     struct Pin: Hashable, Sendable {
@@ -28,12 +30,14 @@ struct PairFile: Hashable, Sendable {
         var system_identifier: UInt64
         var nodes: [String]
         var record: LedgerDocument?
+        /// Missing in a file of before it was counted.
+        var written: UInt64?
     }
 
     func bytes() throws -> [UInt8] {
         let content = Content(
             cluster: cluster, authority: pin.authority, system_identifier: pin.systemIdentifier, nodes: pin.nodes,
-            record: record.map(LedgerDocument.init))
+            record: record.map(LedgerDocument.init), written: written)
         return CheckedText.bytes(heading: Self.heading, body: String(decoding: try JSON.encode(content), as: UTF8.self))
     }
 
@@ -54,6 +58,8 @@ struct PairFile: Hashable, Sendable {
         self.cluster = cluster
         pin = Pin(authority: content.authority, systemIdentifier: content.system_identifier, nodes: content.nodes)
         record = nil
+        written = content.written ?? 0
+        guard written < UInt64.max - 2 else { throw WireError("its number `\(written)` is none") }
         if let document = content.record {
             let ledger = try document.ledger()
             guard ledger.cluster == cluster else { throw WireError("its record is of the cluster `\(ledger.cluster)`") }

@@ -4,7 +4,8 @@ import TandemNetwork
 import TandemSystem
 import TandemWire
 
-/// The witness's state directory: `lock`, `generation`, `seal`, `control.sock`, and a file per pair in `pairs/`.
+/// The witness's state directory: `lock`, `generation`, `seal`, `control.sock`, a file per pair in `pairs/`, and how often
+/// each was written, in `written/`.
 public struct WitnessFolder: Sendable {
     public let path: String
 
@@ -12,6 +13,7 @@ public struct WitnessFolder: Sendable {
 
     var socket: String { "\(path)/control.sock" }
     private var pairs: String { "\(path)/pairs" }
+    private var counts: PairCounts { PairCounts(folder: "\(path)/written") }
     private var generation: String { "\(path)/generation" }
     func file(of cluster: String) -> String { "\(pairs)/\(cluster)" }
 
@@ -32,6 +34,7 @@ public struct WitnessFolder: Sendable {
         guard mkdir(pairs, 0o700) == 0 || errno == EEXIST else {
             throw .failed(SystemError.last("make the folder \(pairs)"), "Give \(path) to the witness's user.")
         }
+        do throws(SystemError) { try counts.make() } catch { throw .failed(error, "Give \(path) to the witness's user.") }
     }
 
     var exists: Bool { access(pairs, F_OK) == 0 }
@@ -114,15 +117,9 @@ public struct WitnessFolder: Sendable {
             let found: PairFile?
             // A damaged one gets no answers in any case.
             do { found = try pair(cluster) } catch { continue }
-            guard var file = found, file.record != nil else { continue }
-            file.record = nil
-            switch write(file) {
-            case .durable: dropped.append(cluster)
-            case .refused(let why), .inDoubt(let why):
-                throw WitnessError(
-                    "\(path) is a copy, or was restored from a backup, so its records do not count; but they cannot be dropped: \(why). Make it "
-                        + "writable and free space there, or start with an empty folder.")
-            }
+            guard let found, found.record != nil else { continue }
+            try drop(found, "\(path) is a copy, or was restored from a backup, so its records do not count")
+            dropped.append(cluster)
         }
         do throws(SystemError) {
             try seal.renew()
@@ -133,6 +130,45 @@ public struct WitnessFolder: Sendable {
             )
         }
         return dropped
+    }
+
+    /// A single file that is not the one that was written last: its record is taken for lost (3.3), and the pair that it names stays. What a crash
+    /// has left one ahead of its count is counted.
+    /// - Returns: the pairs whose record was dropped.
+    func dropOlderRecords() throws(WitnessError) -> [String] {
+        var dropped: [String] = []
+        for cluster in try clusters() {
+            let file: PairFile?
+            // A damaged one gets no answers in any case.
+            do { file = try pair(cluster) } catch { continue }
+            guard let file else { continue }
+            do {
+                if try counts.isLast(file) {
+                    try counts.raise(cluster, to: file.written)
+                    continue
+                }
+            } catch {
+                throw WitnessError(
+                    "how often the file of the pair \(cluster) was written cannot be told: \(error). Without it a restored one would not be "
+                        + "noticed: make \(counts.folder) readable and writable, then start again.")
+            }
+            guard file.record != nil else { continue }
+            try drop(file, "\(self.file(of: cluster)) is not what was written last, so its record does not count")
+            dropped.append(cluster)
+        }
+        return dropped
+    }
+
+    private func drop(_ pair: PairFile, _ why: String) throws(WitnessError) {
+        var file = pair
+        file.record = nil
+        switch write(file) {
+        case .durable: break
+        case .refused(let problem), .inDoubt(let problem):
+            throw WitnessError(
+                "\(why); but it cannot be dropped: \(problem). Make \(path) writable and free space there, or start with an empty folder."
+            )
+        }
     }
 
     // MARK: pairs
@@ -174,10 +210,17 @@ public struct WitnessFolder: Sendable {
 
     func write(_ pair: PairFile) -> Outcome {
         let path = file(of: pair.cluster)
+        var pair = pair
         let bytes: [UInt8]
-        do { bytes = try pair.bytes() } catch { return .refused("\(error)") }
+        do {
+            pair.written = try counts.count(of: pair.cluster) + 1
+            bytes = try pair.bytes()
+        } catch {
+            return .refused("\(error)")
+        }
         do {
             try DurableFile.write(bytes, to: path, mode: 0o600)
+            do { try counts.raise(pair.cluster, to: pair.written) } catch { return .inDoubt("\(error)") }
             return .durable
         } catch {
             do {
@@ -188,7 +231,12 @@ public struct WitnessFolder: Sendable {
         }
     }
 
-    func remove(_ cluster: String) throws { try DurableFile.remove(file(of: cluster)) }
+    /// First what tells that its file counts no more, if somebody brings it back: also one that is ahead.
+    func remove(_ cluster: String) throws {
+        let count = try counts.count(of: cluster)
+        if count > 0 { try counts.raise(cluster, to: count + 2) }
+        try DurableFile.remove(file(of: cluster))
+    }
 }
 
 /// What a person reads: what failed, why, and what to do.

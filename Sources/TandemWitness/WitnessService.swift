@@ -56,6 +56,11 @@ public final class WitnessService: Sendable {
                 "the state directory is a copy, or was restored from a backup: no record in it counts, the nodes write them anew",
                 metadata: ["folder": "\(options.state)", "clusters": "\(dropped.joined(separator: ", "))"])
         }
+        for cluster in try folder.dropOlderRecords() {
+            log.warning(
+                "the file of a pair is not the one that was written last (a backup?): its record does not count, the nodes write it anew",
+                metadata: ["file": "\(folder.file(of: cluster))", "cluster": "\(cluster)"])
+        }
         let pairs = try WitnessGround.pairs(in: folder)
         generation = try folder.nextGeneration()
         ground = WitnessGround(

@@ -102,18 +102,23 @@ extension OnHosts {
             }
         }
 
-        /// The disk of `pg_wal` is not mounted after a boot: nothing is made in its place, and it is named.
-        @Test func aDiskThatIsNotMountedIsNamed() throws {
+        /// The disk of `pg_wal` is not mounted after a boot: nothing is made in its place, and it is named, also where older files lie below its
+        /// mount point.
+        @Test(arguments: [false, true]) func aDiskThatIsNotMountedIsNamed(_ isOlderBelow: Bool) throws {
             try Self.story { pair in
                 try pair.b.powerOff()
                 try pair.waitUntilAlone(pair.a)
                 let services = [HostService.guardian, .agent]
                 for service in services { pair.b.setServiceStartsAtBoot(false, service) }
                 try pair.b.boot()
+                if isOlderBelow { try pair.b.demand(["cp", "-a", "\(Self.wal)/main", "\(Self.space)/older"]) }
                 try pair.b.demand(["umount", Self.wal])
+                if isOlderBelow { try pair.b.demand(["mv", "\(Self.space)/older", "\(Self.wal)/main"]) }
                 for service in services { try pair.b.startService(service) }
                 try pair.wait("it says what is missing", upTo: .seconds(60)) {
-                    pair.statusIfAny(pair.b)?.notes.contains { $0.contains("\(Self.wal)/main, to which a link") } ?? false
+                    pair.statusIfAny(pair.b)?.notes.contains {
+                        $0.contains("\(Self.wal)/main, to which a link") && $0.contains("is not mounted") == isOlderBelow
+                    } ?? false
                 }
                 _ = try pair.b.run([PairOnHosts.binaryInside, "rejoin", "--fresh", "--no-wait"])
                 pair.letTimePass(.seconds(5))

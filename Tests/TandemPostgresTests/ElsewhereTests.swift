@@ -68,15 +68,158 @@ import Testing
         #expect(symlink(part.fresh, data + "/pg_wal") == 0 && symlink(place, old + "/pg_wal") == 0)
         // As if its disk were gone: nothing is there to be swapped in.
         #expect(rename(part.fresh, folder + "/away") == 0)
-        try part.settle(data, old: old, ending: ".diverged.7", "copy")
+        try part.settle(data, ending: ".diverged.7", "copy")
         #expect(refused { () throws(PostgresError) in try part.requireMark("77", of: data, "copy") } != nil)
         #expect(rename(folder + "/away", part.fresh) == 0)
-        try part.settle(data, old: old, ending: ".diverged.7", "copy")
+        try part.settle(data, ending: ".diverged.7", "copy")
         #expect(refused { () throws(PostgresError) in try part.requireMark("77", of: data, "copy") } == nil)
         #expect(refused { () throws(PostgresError) in try part.requireMark("78", of: data, "copy") } != nil, "another copy's")
         #expect(DirectoryCheck.linkTarget(old + "/pg_wal") == place + ".diverged.7")
         #expect(try DurableFile.read(old + "/pg_wal/000000010000000000000001") != nil)
         try part.unmark("copy")
         #expect(OwnedFiles.names(in: place) == [])
+    }
+
+    /// A new directory with its part beside the place, and the old one aside.
+    private struct Swap {
+        let data: String
+        let place: String
+        let old: String
+        let part: Elsewhere
+        let segment = "/000000010000000000000001"
+
+        init(_ scratch: SetupScratch, _ settings: InstanceSettings) throws {
+            (data, place, old) = (settings.dataDirectory, scratch.root + "/wal", settings.dataDirectory + ".diverged.7")
+            part = Elsewhere(.wal, place, place: place)
+            for path in [data, place, old, part.fresh] { try OwnedFiles(user: settings.osUser).makeFolder(path) }
+            try scratch.put("old", place + segment)
+            try scratch.put("new", part.fresh + segment)
+            #expect(symlink(part.fresh, data + "/pg_wal") == 0 && symlink(place, old + "/pg_wal") == 0)
+        }
+
+        func text(_ path: String) throws -> String? {
+            try DurableFile.read(path + segment).map { String(decoding: $0, as: UTF8.self) }
+        }
+    }
+
+    /// The note of where the old directory went is lost, wherever the swap was interrupted.
+    @Test(arguments: ["before", "between the renames", "before the links"])
+    func theOldDirectoryNeverLeadsToANewPartThoughTheNoteIsLost(_ moment: String) throws {
+        let swap = try Swap(scratch, settings)
+        let part = swap.part
+        if moment != "before" { #expect(rename(part.place, part.place + ".diverged.7") == 0) }
+        if moment == "before the links" { #expect(rename(part.fresh, part.place) == 0) }
+        // A name that is free, as a copy that knows nothing would take it.
+        try part.settle(swap.data, ending: ".diverged.7-2", "copy")
+        if moment == "before the links" {
+            #expect(try FormerDirectories(of: swap.data).turnAway("copy") == [swap.old + "/pg_wal"])
+        }
+        #expect(DirectoryCheck.linkTarget(swap.old + "/pg_wal") == part.place + ".diverged.7")
+        #expect(DirectoryCheck.linkTarget(swap.data + "/pg_wal") == part.place)
+        #expect(try swap.text(swap.old + "/pg_wal") == "old")
+        #expect(try swap.text(swap.data + "/pg_wal") == "new")
+        #expect(try FormerDirectories(of: swap.data).turnAway("copy").isEmpty)
+    }
+
+    /// Also if its own part is nowhere: then it leads nowhere.
+    @Test func anAgentsStartTurnsLinksOfOldDirectoriesAway() throws {
+        let swap = try Swap(scratch, settings)
+        try Leftovers.remove(swap.place, settings, "test")
+        #expect(rename(swap.part.fresh, swap.place) == 0)
+        #expect(unlink(swap.data + "/pg_wal") == 0 && symlink(swap.place, swap.data + "/pg_wal") == 0)
+        let source = Rejoin.Source(host: "127.0.0.1", port: 1, user: "rep", database: "postgres", passFile: settings.passFile)
+        let rejoin = Rejoin(instance: Instance(settings), node: "a", source: source)
+        try rejoin.endLeftovers(atStart: true)
+        #expect(DirectoryCheck.linkTarget(swap.old + "/pg_wal") == swap.place, "a directory without our mark says nothing")
+        try CopyMarkFile.write(.init(copy: CopyID(high: 1, low: 1), node: "a"), swap.data, osUser: settings.osUser)
+        try rejoin.endLeftovers(atStart: true)
+        #expect(DirectoryCheck.linkTarget(swap.old + "/pg_wal") == swap.place + ".diverged.7")
+        #expect(!OwnedFiles.exists(swap.old + "/pg_wal"))
+        #expect(try swap.text(swap.data + "/pg_wal") == "new")
+    }
+
+    /// Neither what is in use, though its name has the ending, nor what its stamp gives to another directory.
+    @Test(arguments: ["its own", "in use", "stamped for another"])
+    func aCleanUpRemovesOnlyTheOldDirectorysOwnParts(_ what: String) throws {
+        let swap = try Swap(scratch, settings)
+        let aside = swap.place + ".diverged.7"
+        #expect(rename(swap.place, aside) == 0)
+        #expect(unlink(swap.old + "/pg_wal") == 0 && symlink(aside, swap.old + "/pg_wal") == 0)
+        if what == "in use" { #expect(unlink(swap.data + "/pg_wal") == 0 && symlink(aside, swap.data + "/pg_wal") == 0) }
+        if what == "stamped for another" { try scratch.put("1", aside + "/" + Elsewhere.stamp) }
+        try Rejoin.removeDiverged(settings, swap.old)
+        #expect(!OwnedFiles.exists(swap.old))
+        #expect(OwnedFiles.exists(aside) == (what != "its own"))
+    }
+
+    // MARK: disks
+
+    /// A directory of this node whose `pg_wal` lies elsewhere.
+    private func linked() throws -> (data: String, wal: String) {
+        let (data, wal) = (settings.dataDirectory, folder + "/wal")
+        for path in [data, wal, data + "/pg_tblspc"] { try OwnedFiles(user: settings.osUser).makeFolder(path) }
+        #expect(symlink(wal, data + "/pg_wal") == 0)
+        try CopyMarkFile.write(.init(copy: CopyID(high: 1, low: 1), node: "a"), data, osUser: settings.osUser)
+        return (data, wal)
+    }
+
+    private func memory() throws -> DirectoryIdentity? { try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) }
+
+    private func remember(_ change: (inout DirectoryIdentity) -> Void) throws {
+        var identity = try DirectoryIdentity.of(settings.dataDirectory)
+        identity.systemIdentifier = 7
+        change(&identity)
+        try identity.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
+    }
+
+    /// Older files below the mount point look like the part itself.
+    @Test func aStartOnAPartWhoseDiskIsNotMountedIsRefused() throws {
+        let (data, wal) = try linked()
+        let away = folder + "/disk"
+        try remember { $0.elsewhere[0].mountPoint = away }
+        let instance = Instance(settings)
+        let refusal = setupRefusal { try instance.start(.standby, deadline: .seconds(5)) }
+        #expect(
+            refusal?.happened.hasPrefix("\(away) is not mounted, on which \(wal), ") == true, "\(String(describing: refusal))")
+        #expect(refusal?.advice.contains(settings.stateDirectory + "/data-directory") == true)
+        #expect(!OwnedFiles.exists(data + "/standby.signal"), "nothing was touched")
+        // A link that says something else is of another part: somebody moved it.
+        #expect(unlink(data + "/pg_wal") == 0 && symlink(folder + "/./wal", data + "/pg_wal") == 0)
+        #expect(try DirectoryIdentity.strayed(settings) == nil)
+    }
+
+    /// A tablespace is made at any time, and one that was dropped is nobody's.
+    @Test func partsAreRememberedWhileTheInstanceRuns() throws {
+        let (data, wal) = try linked()
+        try remember { $0.elsewhere = [] }
+        let parts = RunningParts(settings, "a")
+        try parts.seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal])
+        let space = folder + "/space"
+        try OwnedFiles(user: settings.osUser).makeFolder(space)
+        #expect(symlink(space, data + "/pg_tblspc/16400") == 0)
+        try parts.seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal, space])
+        #expect(unlink(data + "/pg_tblspc/16400") == 0)
+        try parts.seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal] && memory()?.systemIdentifier == 7)
+        try RunningParts(settings, "b").seenRunning()
+        #expect(try memory()?.elsewhere.map(\.text) == [wal], "the directory carries the other node's mark")
+    }
+
+    /// A server may outlive its disk.
+    @Test func aMountPointIsNotForgottenForADiskThatIsMissing() throws {
+        let (_, wal) = try linked()
+        let mounts = MountTable("1 1 0:1 / / rw - x x rw\n2 1 0:2 / /mnt rw - x x rw")
+        func identity(_ point: String) -> DirectoryIdentity {
+            var identity = DirectoryIdentity(path: settings.dataDirectory, mountPoint: "/", systemIdentifier: 7)
+            identity.elsewhere = [.init(kind: .wal, text: wal, mountPoint: point)]
+            return identity
+        }
+        #expect(identity("/away").followed(by: identity("/"), mounts) == identity("/away"))
+        #expect(identity("/").followed(by: identity("/mnt"), mounts) == identity("/mnt"), "moved to a disk of its own")
+        try remember { $0.elsewhere[0].mountPoint = folder + "/disk" }
+        try RunningParts(settings, "a").seenRunning()
+        #expect(try memory()?.elsewhere.map(\.mountPoint) == [folder + "/disk"])
     }
 }

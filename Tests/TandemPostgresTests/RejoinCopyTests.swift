@@ -199,10 +199,41 @@ import Testing
         }
     }
 
+    /// Whatever becomes of `rejoin-copy`, the note of where the old directory went.
+    @Test func anOldDirectoryNeverLeadsToTheNewLogThoughTheNoteIsLost() throws {
+        try story { _, pair, wal in
+            let settings = pair.a.settings
+            let data = settings.dataDirectory
+            try DurableFile.remove(data + "/global/pg_control")
+            let before = try RejoinPair.fingerprint(wal)
+            for step in [BaseCopy.Step.swapping, .settling, .marking] {
+                var rejoin = pair.rejoin()
+                rejoin.beforeCopyStep = { (next: BaseCopy.Step) throws(PostgresError) in
+                    try SetupStop(step.rawValue).before(next.rawValue)
+                }
+                #expect(setupRefusal { try rejoin.copy(abandoned: Term(7), work: pair.work()) }?.happened == SetupStop.words)
+                try DurableFile.remove(settings.stateDirectory + "/rejoin-copy")
+            }
+            let outcome = try pair.rejoin().copy(abandoned: Term(7), work: pair.work())
+            #expect(DirectoryCheck.linkTarget(data + "/pg_wal") == wal)
+            #expect(Rejoin.divergedDirectories(settings) == [data + ".diverged.7"])
+            #expect(DirectoryCheck.linkTarget(data + ".diverged.7/pg_wal") == wal + ".diverged.7")
+            #expect(try RejoinPair.fingerprint(wal + ".diverged.7") == before)
+            #expect(OwnedFiles.names(in: KeptFile.folder(of: wal)) == ["wal", "wal.diverged.7"])
+            try pair.expectFollows(outcome.copy)
+        }
+    }
+
     @Test func aDirectoryThatIsGonePutsItsLogWhereItWas() throws {
         try story { scratch, pair, wal in
             let settings = pair.a.settings
             try pair.rejoin().endLeftovers(atStart: true)
+            #expect(
+                try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) == nil, "a stopped instance proves nothing")
+            let parts = RunningParts(settings, "a")
+            _ = try pair.a.instance.start(.standby, deadline: .seconds(60))
+            try parts.seenRunning()
+            #expect(pair.a.instance.endAll(deadline: .seconds(10)).isComplete)
             try Leftovers.remove(settings.dataDirectory, settings, "test")
             var memory = try #require(try DirectoryIdentity.read(stateDirectory: settings.stateDirectory))
             #expect(memory.elsewhere.map(\.text) == [wal])
@@ -233,6 +264,18 @@ import Testing
             }
             #expect(refusal()?.happened.contains("Mount its disk") == true)
             #expect(rename(wal + ".away", wal) == 0)
+
+            // Older files lie below the mount point of its disk.
+            let settings = pair.a.settings
+            var memory = try DirectoryIdentity.of(data)
+            memory.elsewhere[0].mountPoint = KeptFile.folder(of: wal)
+            try memory.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
+            guard case .refuse(.partNotMounted(wal, on: KeptFile.folder(of: wal))) = try pair.rejoin().survey().verdict else {
+                throw SetupScratchError(description: "\(try pair.rejoin().survey().verdict)")
+            }
+            #expect(refusal()?.happened.hasPrefix("\(KeptFile.folder(of: wal)) is not mounted, on which \(wal), ") == true)
+            try DurableFile.remove(DirectoryIdentity.file(stateDirectory: settings.stateDirectory))
+
             let before = try RejoinPair.fingerprint(data)
             try succeed(Tool("/usr/bin/mount", ["--bind", wal, wal]))
             let mounted = refusal()
@@ -264,6 +307,28 @@ import Testing
             #expect(TimelineChain(timeline: Timeline(timeline), history: damaged) == nil, "\(damaged)")
         }
         #expect(TimelineChain(timeline: 1, history: nil)?.pieces.count == 1)
+    }
+
+    /// A control file that is a timeline behind: it left timeline 1 before the source did, and does not know it yet.
+    @Test func whatPgRewindWillFindIsToldFromTheControlFilesTimeline() throws {
+        let source = try #require(TimelineChain(timeline: 2, history: "1\t0/5000000\tx\n"))
+        let known = try #require(TimelineChain(timeline: 3, history: "1\t0/4000000\tx\n"))
+        let behind = try #require(TimelineChain(timeline: 1, history: nil))
+        #expect(known.fork(with: source) == LSN(0x400_0000))
+        #expect(behind.fork(with: source) == LSN(0x500_0000))
+        #expect(behind.fork(with: behind) == nil)
+        let text = """
+            Database system identifier:           7
+            Database cluster state:               shut down in recovery
+            Latest checkpoint location:           0/3000028
+            Latest checkpoint's REDO location:    0/3000028
+            Latest checkpoint's TimeLineID:       1
+            Minimum recovery ending location:     0/4100000
+            Min recovery ending loc's timeline:   3
+            Bytes per WAL segment:                16777216
+            """
+        let control = try #require(ControlData(text))
+        #expect(control.timelineOfRewind(major: 15) == 1 && control.timelineOfRewind(major: 16) == 3)
     }
 
     @Test func lineageProvesOrRefutes() {

@@ -50,6 +50,8 @@ import Testing
             let report = String(decoding: try DurableFile.read(saved.folder + "/report.txt") ?? [], as: UTF8.self)
             #expect(
                 report.contains("fork            \(fork)\nend             \(end)\nbytes           \(bytes)\ncommits         2\n"))
+            #expect(saved.sequence == 1)
+            #expect(try SavedBranch.sequence(of: saved.folder) == 1)
             #expect(saved.commits == 2 && saved.firstCommit?.hasSuffix("UTC") == true && saved.lostBytes == bytes)
             let names = try #require(OwnedFiles.names(in: saved.folder))
             #expect(names.contains("report.txt") && names.contains { WALFile.parse($0, segmentSize: 16 << 20) != nil })
@@ -269,7 +271,30 @@ import Testing
                 throw SetupScratchError(description: "\(survey)")
             }
             survey.verdict = .rewind(fork: LSN(fork.bytes + 8), end: end, lostBytes: lost - 8)
-            let refusal = setupRefusal { try rejoin.rewind(survey, abandoned: Term(1), work: pair.work()) }
+            // It is told from the histories, before it begins.
+            let early = setupRefusal { try rejoin.rewind(survey, abandoned: Term(1), work: pair.work()) }
+            let words = "would not find the fork at \(LSN(fork.bytes + 8)), but at \(fork)"
+            #expect(early?.happened.contains(words) == true, "\(String(describing: early))")
+            guard case .copy(.rewindRefused) = try rejoin.survey().verdict else {
+                throw SetupScratchError(description: "\(try rejoin.survey().verdict)")
+            }
+            #expect(try CopyMarkFile.read(pair.a.settings.dataDirectory)?.copy == RejoinPair.copyA)
+            try RejoinIntent.remove(pair.a.settings)
+            let again = try rejoin.survey()
+            #expect(again.fork == fork)
+
+            // The source's history is another one when pg_rewind reads it.
+            let files = OwnedFiles(user: "postgres")
+            let history = pair.b.settings.dataDirectory + "/pg_wal/00000002.history"
+            let right = try #require(try DurableFile.read(history))
+            let other = "1\t\(try #require(again.commonRedo))\tno recovery target specified\n"
+            var late = rejoin
+            late.beforeStep = { (next: Rejoin.Step) throws(PostgresError) in
+                guard next == .rewinding else { return }
+                try SetupTool.perform("test") { () throws(SystemError) in try files.write(other, to: history) }
+            }
+            let refusal = setupRefusal { try late.rewind(again, abandoned: Term(1), work: pair.work()) }
+            try files.write(right, to: history)
             #expect(refusal?.happened.contains("it does not find the fork at ") == true, "\(String(describing: refusal))")
             guard case .copy(.unfinishedRewind) = try rejoin.survey().verdict else {
                 throw SetupScratchError(description: "\(try rejoin.survey().verdict)")

@@ -119,6 +119,81 @@ struct WhenTheDiskFails {
         }
     }
 
+    /// The one file `<cluster>.<count>` of a pair in `written/`.
+    private func count(_ place: Place, _ cluster: String = "orders") throws -> UInt64 {
+        let names = try FileManager.default.contentsOfDirectory(atPath: "\(place.state.path)/written")
+        let own = names.filter { $0.hasPrefix(cluster + ".") }
+        try #require(own.count == 1, "\(names)")
+        return try #require(UInt64(own[0].dropFirst(cluster.count + 1)))
+    }
+
+    @Test func `a single record that was restored from a backup does not count, and the names stay`() throws {
+        let place = try Place()
+        let paired = Ledgers.paired()
+        let path = "\(place.state.path)/pairs/orders"
+        let first = try place.start()
+        let pair = try KnownPair(place.cluster, at: try first.address, ledger: paired)
+        let backup = try #require(try DurableFile.read(path))
+        #expect(try pair.a.ask(.sole(paired)).record == paired.sole())
+        first.service.stop()
+        #expect(try count(place) == PairFile(backup, cluster: "orders").written + 1)
+
+        let untouched = try place.start()
+        #expect(try untouched.pair()?.record?.ledger() == paired.sole())
+        #expect(!untouched.recorder.holds("warning", "backup"))
+        untouched.service.stop()
+
+        try DurableFile.write(backup, to: path, mode: 0o600)
+        let restored = try place.start()
+        #expect(restored.recorder.holds("warning", "(a backup?)", "cluster=orders", path))
+        let found = try #require(try restored.pair())
+        #expect(found.record == nil && found.nodes.map(\.name) == ["a", "b"] && found.system_identifier == 7)
+        let b = try TestNode("b", of: place.cluster, at: try restored.address)
+        #expect(
+            try b.ask(.claim(paired, granted: Ledgers.granted(paired))).record == nil,
+            "by the restored record it would be granted")
+        let a = try TestNode("a", of: place.cluster, at: try restored.address)
+        #expect(try a.ask(.establish(Ledgers.sole(), empty: a.witness)).record == Ledgers.sole())
+        restored.service.stop()
+        #expect(try place.start().pair()?.record?.ledger() == Ledgers.sole(), "from here on it is the one")
+    }
+
+    @Test func `a record that was written and not yet counted stands, and one that is further ahead does not`() throws {
+        let place = try Place()
+        let first = try place.start()
+        _ = try KnownPair(place.cluster, at: try first.address, ledger: Ledgers.paired())
+        first.service.stop()
+        let last = try count(place)
+        func recount(_ count: UInt64) throws {
+            let folder = "\(place.state.path)/written"
+            try FileManager.default.moveItem(
+                atPath: "\(folder)/orders.\(try self.count(place))", toPath: "\(folder)/orders.\(count)")
+        }
+        // As a crash leaves it between the two.
+        try recount(last - 1)
+        let second = try place.start()
+        #expect(try second.pair()?.record?.ledger() == Ledgers.paired())
+        #expect(try count(place) == last)
+        second.service.stop()
+        try recount(last - 2)
+        let third = try place.start()
+        let found = try #require(try third.pair())
+        #expect(found.record == nil && found.nodes.map(\.name) == ["a", "b"])
+    }
+
+    @Test func `a forgotten pair whose file is brought back has no record`() throws {
+        let place = try Place()
+        let path = "\(place.state.path)/pairs/orders"
+        let first = try place.start()
+        _ = try KnownPair(place.cluster, at: try first.address, ledger: Ledgers.paired())
+        let backup = try #require(try DurableFile.read(path))
+        first.service.stop()
+        _ = try WitnessClient(state: place.state.path).forget("orders")
+        try DurableFile.write(backup, to: path, mode: 0o600)
+        let second = try place.start()
+        #expect(try second.pair()?.record == nil)
+    }
+
     @Test func `two witnesses of one state directory: the second one is refused`() throws {
         let place = try Place()
         let witness = try place.start()

@@ -25,6 +25,10 @@ public struct ControlData: Hashable, Sendable {
 
     public var wasShutDown: Bool { state == "shut down" || state == "shut down in recovery" }
 
+    /// Which timeline pg_rewind takes for this instance's: of the last checkpoint, and from version 16 on also of the end of recovery (its
+    /// `main`, PostgreSQL 14 to 18).
+    func timelineOfRewind(major: Int) -> Timeline { major < 16 ? timeline : max(timeline, minimumRecoveryTimeline) }
+
     init?(_ output: String) {
         var facts: [String: String] = [:]
         for line in output.split(separator: "\n") {

@@ -23,7 +23,8 @@ extension Instance {
     ///
     /// A `postmaster.pid` whose number belongs to a foreign process does not hinder.
     /// - Parameter options: settings that win over those of all files, as `hot_standby=off`.
-    /// - Throws: if a rewind was begun here and not finished: such a directory is never started; with the last lines of the log, if the postmaster ended at once or did not come up in time.
+    /// - Throws: if a rewind was begun here and not finished: such a directory is never started; if the disk of `pg_wal` or a tablespace is
+    ///   not mounted; with the last lines of the log, if the postmaster ended at once or did not come up in time.
     public func start(
         _ mode: StartMode, deadline: Duration, options: [String] = []
     ) throws(PostgresError) -> StartResult {
@@ -32,6 +33,7 @@ extension Instance {
         if try postmaster() == nil {
             try refuseOrphans()
             try refuseUnfinishedRewind()
+            try refuseStrayedPart()
             switch mode {
             case .standby: try writeStandbySignal()
             case .primary: try removeStandbySignal()
@@ -67,6 +69,20 @@ extension Instance {
         throw PostgresError(
             attempted: starting, happened: "A rewind was begun here and not finished: \(words).",
             meaning: "The directory is a mixture of two branches and is never started.", advice: "Make a new copy of it.")
+    }
+
+    /// PostgreSQL itself takes whatever it finds behind a link: it would go on with old files of a tablespace, or with an old log.
+    private func refuseStrayedPart() throws(PostgresError) {
+        guard let part = try DirectoryIdentity.strayed(settings) else { return }
+        throw PostgresError(
+            attempted: starting,
+            happened:
+                "\(part.mountPoint) is not mounted, on which \(part.text), to which a link of the data directory leads, was when PostgreSQL last ran here.",
+            meaning:
+                "What is found there now is older, or somebody else's. PostgreSQL is not started on it; the pair goes on without this host.",
+            advice:
+                "Mount \(part.mountPoint). If the part was moved on purpose, remove \(DirectoryIdentity.file(stateDirectory: settings.stateDirectory)): it is remembered anew when PostgreSQL runs."
+        )
     }
 
     /// PostgreSQL refuses to start if the pid in a lock file is taken, even by something else (it was used again after a

@@ -109,10 +109,15 @@ extension Rejoin {
         case .foreign(let names): reason = .foreignDirectory(names)
         case .instance:
             // A copy that was cut short between its swap and its links is gone on with.
-            guard let missing = Elsewhere.missing(in: settings.dataDirectory),
+            if let missing = Elsewhere.missing(in: settings.dataDirectory),
                 try SetupIntent.read(settings, .copy)?.wholeDirectory == nil
-            else { return }
-            reason = .missingPart(missing)
+            {
+                reason = .missingPart(missing)
+            } else if let part = try DirectoryIdentity.strayed(settings) {
+                reason = .partNotMounted(part.text, on: part.mountPoint)
+            } else {
+                return
+            }
         case .missing, .empty: return
         }
         throw PostgresError(

@@ -14,24 +14,14 @@ extension Rejoin {
         try endLeftovers(attempted)
         if atStart {
             try giveUpCopy(attempted)
-            try remember()
+            try turnAwayFormer(attempted)
         }
     }
 
-    /// Of a sound directory: a person may have moved `pg_wal` to another disk, or made a tablespace, since it was remembered.
-    private func remember() throws(PostgresError) {
-        guard let mark = try CopyMarkFile.readSound(settings.dataDirectory), mark.node == node,
-            try Rejoin.unfinishedRewind(settings) == nil, Elsewhere.missing(in: settings.dataDirectory) == nil
-        else { return }
-        let now = try DirectoryIdentity.of(settings.dataDirectory)
-        // What was known of the system is not given up for a damaged control file, nor a mount point for a disk that is missing now.
-        guard now.systemIdentifier != nil else { return }
-        if let known = try DirectoryIdentity.read(stateDirectory: settings.stateDirectory) {
-            guard known.elsewhere != now.elsewhere else { return }
-            let mounts = try SetupTool.perform("look at what is mounted") { () throws(SystemError) in try MountTable.current() }
-            guard known.elsewhere.allSatisfy({ mounts.isMountPoint($0.mountPoint) }) else { return }
-        }
-        try now.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser)
+    /// Where an interrupted copy could not, as its notes were lost.
+    private func turnAwayFormer(_ attempted: String) throws(PostgresError) {
+        guard let mark = try CopyMarkFile.readSound(settings.dataDirectory), mark.node == node else { return }
+        _ = try FormerDirectories(of: settings.dataDirectory).turnAway(attempted)
     }
 
     /// With the lock held.
@@ -65,10 +55,8 @@ extension Rejoin {
 
     /// Old directories that `copy` has moved aside, whole; what they had elsewhere lies beside its place, with the same ending.
     public static func divergedDirectories(_ settings: InstanceSettings) -> [String] {
-        let target = ProcessTable.resolved(settings.dataDirectory) ?? settings.dataDirectory
-        let folder = KeptFile.folder(of: target)
-        let prefix = (target.split(separator: "/").last.map(String.init) ?? "") + ".diverged."
-        return (OwnedFiles.names(in: folder) ?? []).filter { $0.hasPrefix(prefix) }.map { "\(folder)/\($0)" }
+        let former = FormerDirectories(of: settings.dataDirectory)
+        return former.paths.filter { former.ending(of: $0).hasPrefix(".diverged.") }
     }
 
     /// Removes one of them for good. Only after the new copy serves: until then it may be the only place of what it holds.
@@ -79,11 +67,8 @@ extension Rejoin {
                 attempted: attempted, happened: "It is none that was moved aside, or a server runs in it.",
                 meaning: "Nothing was removed.", advice: "Name one of: \(divergedDirectories(settings)).")
         }
-        let target = ProcessTable.resolved(settings.dataDirectory) ?? settings.dataDirectory
-        let ending = String(path.dropFirst(target.count))
-        // Only what carries the ending: a link that still leads to a place that is in use is left alone.
-        for part in Elsewhere.of(path) where part.place.hasSuffix(ending) {
-            try Leftovers.remove(part.place, settings, attempted)
+        for part in try FormerDirectories(of: settings.dataDirectory).parts(of: path) {
+            try Leftovers.remove(part, settings, attempted)
         }
         try Leftovers.remove(path, settings, attempted)
     }

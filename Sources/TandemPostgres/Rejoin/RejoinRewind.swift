@@ -63,6 +63,7 @@ private struct Rewinding {
         try rejoin.step(.checkpointing, work)
         try checkpointSource()
         try rejoin.step(.trying, work)
+        try requireSameFork()
         if try !hasRoomForAll() { try tryOut() }
         try rejoin.step(.saving, work)
         let log = try ownLog()
@@ -137,6 +138,25 @@ private struct Rewinding {
     }
 
     // MARK: pg_rewind
+
+    /// pg_rewind says where it finds the fork only when it has begun, and finds it by two history files: by that of the source's timeline, and
+    /// by that of the timeline in the control file here, which may be behind the log's. What it will find is told beforehand from the same two.
+    private func requireSameFork() throws(PostgresError) {
+        let asked = try RejoinSource(rejoin.source, attempted, deadline: rejoin.options.surveyDeadline)
+        defer { asked.close() }
+        guard let newest = try asked.facts().timeline, let theirs = try asked.chain(newest) else {
+            throw PostgresError(
+                attempted: attempted, happened: "\(rejoin.source.host) does not tell its history.",
+                meaning: "Nothing was changed.",
+                advice: "Look whether it is still the primary; it is tried again.")
+        }
+        let timeline = try rejoin.instance.controlData().timelineOfRewind(major: asked.majorVersion)
+        let found = try TimelineChain.read(timeline, walDirectory: target + "/pg_wal")?.fork(with: theirs)
+        guard found != fork else { return }
+        throw try refuse(
+            "pg_rewind would not find the fork at \(fork), but \(found.map { "at \($0)" } ?? "none"), as the control file is on timeline \(timeline)"
+        )
+    }
 
     private static let meaning = "Part of the directory is of another branch now: it is never started again."
 

@@ -86,6 +86,9 @@ extension Rejoin {
             if let missing = Elsewhere.missing(in: facts.path), try SetupIntent.read(settings, .copy)?.wholeDirectory == nil {
                 return .refuse(.missingPart(missing))
             }
+            if let part = try DirectoryIdentity.strayed(settings) {
+                return .refuse(.partNotMounted(part.text, on: part.mountPoint))
+            }
             try DirectoryCheck.requireOwner(settings)
             guard facts.major == (try DirectoryCheck.majorOfPrograms(settings)) else {
                 return .refuse(.otherMajor(own: facts.major, source: try DirectoryCheck.majorOfPrograms(settings)))
@@ -160,7 +163,7 @@ private struct Judgement {
         let sourceEnd = common.other.end ?? position
         let shared = min(ownEnd, sourceEnd)
         if let reason = try descent(shared, common.own) { return .copy(reason) }
-        let fork = [common.own.end, common.other.end].compactMap { $0 }.min()
+        let fork = log.chain.fork(with: chain)
         survey.fork = fork
         guard let fork else {
             // Both are on it.

@@ -14,10 +14,25 @@ public struct SavedBranch: Hashable, Sendable {
     /// As pg_waldump writes it, in UTC.
     public var firstCommit: String?
     public var lastCommit: String?
+    /// Counts what was saved here: the highest was saved last, whatever the wall clock said then or says now.
+    var sequence: UInt64 = 0
 
     public var lostBytes: UInt64 { fork.behind(end) }
 
     private var place: String { "fork            \(fork)\nend             \(end)\n" }
+
+    private static let sequenceName = "sequence"
+
+    /// What a folder's report says of its place among the others.
+    /// - Returns: nil: there is no report, so it was not finished, or it does not say.
+    static func sequence(of folder: String) throws(PostgresError) -> UInt64? {
+        let path = folder + "/report.txt"
+        let bytes = try SetupTool.perform("read \(path)") { () throws(SystemError) in try DurableFile.read(path) }
+        let line = bytes.flatMap {
+            String(decoding: $0, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix(sequenceName + " ") }
+        }
+        return line.flatMap { UInt64($0.dropFirst(sequenceName.count).trimmed()) }
+    }
 
     /// For a person.
     public var report: String {
@@ -28,6 +43,7 @@ public struct SavedBranch: Hashable, Sendable {
             commits         \(count)
             first commit    \(firstCommit ?? "-")
             last commit     \(lastCommit ?? "-")
+            \(Self.sequenceName)        \(sequence)
 
             The segments in this folder hold these changes and nothing else does. To look into them:
                 pg_waldump -p \(folder) -s \(fork) -e \(end)
@@ -65,6 +81,10 @@ extension SavedBranch {
         }
         var saved = SavedBranch(folder: folder, fork: fork, end: log.end)
         saved.summarize(rejoin, log)
+        for name in OwnedFiles.names(in: diverged) ?? [] {
+            saved.sequence = max(saved.sequence, try sequence(of: "\(diverged)/\(name)") ?? 0)
+        }
+        saved.sequence += 1
         let report = saved.report
         try SetupTool.perform(attempted) { () throws(SystemError) in
             for path in [diverged, folder] { try rejoin.owned.makeFolder(path) }

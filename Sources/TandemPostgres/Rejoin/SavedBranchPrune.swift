@@ -2,19 +2,32 @@ import Glibc
 import TandemSystem
 
 extension SavedBranch {
-    /// Removes the oldest saved branches beyond a size, and those beyond an age; the newest one always stays: what was lost last is what
-    /// somebody will ask for. Answers with what was removed.
+    /// Removes the oldest saved branches beyond a size, and those beyond an age. The newest one always stays: what was lost last is what
+    /// somebody will ask for.
+    ///
+    /// Which is the newest is told by the sequence in the reports, never by a clock: a wall clock that was wrong for an hour must not cost the
+    /// only place of somebody's commits. One without a legible sequence was not finished, or is damaged: it stays, and takes of the size.
+    /// - Returns: what was removed.
     public static func prune(
         _ settings: InstanceSettings, keeping bytes: Int64, for age: Duration
     ) throws(PostgresError) -> [String] {
         let diverged = settings.stateDirectory + "/diverged"
         let now = time(nil)
         var kept: Int64 = 0
+        var folders: [Kept] = []
+        for name in OwnedFiles.names(in: diverged) ?? [] {
+            let folder = try Kept("\(diverged)/\(name)")
+            if folder.sequence == nil { kept += folder.bytes } else { folders.append(folder) }
+        }
+        folders.sort { ($0.sequence ?? 0) > ($1.sequence ?? 0) }
         var gone: [String] = []
-        let folders = (OwnedFiles.names(in: diverged) ?? []).map { Kept("\(diverged)/\($0)") }.sorted { $0.saved > $1.saved }
+        // Of what was saved later; nobody can be of a later time than that.
+        var later = now
         for (place, folder) in folders.enumerated() {
             kept += folder.bytes
-            guard place > 0, kept > bytes || now - folder.saved > age.components.seconds else { continue }
+            let isAgeTold = folder.saved <= later
+            later = min(later, folder.saved)
+            guard place > 0, kept > bytes || isAgeTold && now - folder.saved > age.components.seconds else { continue }
             kept -= folder.bytes
             try SetupTool.perform("remove \(folder.path)") { () throws(SystemError) in try folder.remove() }
             gone.append(folder.path)
@@ -22,15 +35,18 @@ extension SavedBranch {
         return gone
     }
 
-    /// A folder of segments and a report; without the report it is not finished, and counts as new.
+    /// A folder of segments and a report.
     private struct Kept {
         let path: String
+        let sequence: UInt64?
         var bytes: Int64 = 0
+        /// By the wall clock of then.
         var saved: Int
 
-        init(_ path: String) {
+        init(_ path: String) throws(PostgresError) {
             self.path = path
-            saved = Self.facts(path + "/report.txt").map { $0.st_mtim.tv_sec } ?? time(nil)
+            sequence = try SavedBranch.sequence(of: path)
+            saved = Self.facts(path + "/report.txt").map { $0.st_mtim.tv_sec } ?? Int.max
             for name in OwnedFiles.names(in: path) ?? [] { bytes += Self.facts("\(path)/\(name)").map { Int64($0.st_size) } ?? 0 }
         }
 

@@ -100,6 +100,8 @@ extension Rejoin {
         case notMounted(String)
         /// What a link of the directory says: `pg_wal`, or a tablespace.
         case missingPart(String)
+        /// The same, and where its file system was mounted when PostgreSQL last ran on it.
+        case partNotMounted(String, on: String)
         case foreignDirectory([String])
 
         /// Two sentences: what was found, and what to do.
@@ -119,6 +121,8 @@ extension Rejoin {
             case .notMounted(let place): "The file system \(place) of the data directory is not mounted. Mount it."
             case .missingPart(let place):
                 "\(place), to which a link of the data directory leads, is not there. Mount its disk; nothing was touched."
+            case .partNotMounted(let place, let mountPoint):
+                "\(mountPoint) is not mounted, on which \(place), to which a link of the data directory leads, was when PostgreSQL last ran here. What is found there now is older, or somebody else's. Mount its disk; nothing was touched."
             case .foreignDirectory(let names):
                 "The data directory holds \(DirectoryCheck.list(names)) and no instance. Nothing was touched; move that away, or correct `postgresql.data_directory`."
             }

@@ -41,6 +41,11 @@ struct TimelineChain: Hashable, Sendable {
             .map { (own: $0.0, other: $0.1) }
     }
 
+    /// Where the first of both left the last timeline in common; nil: both are on it, or none is.
+    func fork(with other: TimelineChain) -> LSN? {
+        lastCommon(with: other).flatMap { [$0.own.end, $0.other.end].compactMap { $0 }.min() }
+    }
+
     /// The timelines whose file may hold the segment, newest first: the first segment of a timeline has the end of the one before in it.
     func timelines(ofSegmentAt start: LSN, size: Int) -> [Timeline] {
         pieces.reversed().filter { $0.begin.bytes < start.bytes + UInt64(size) }.map(\.timeline)

@@ -199,16 +199,18 @@ public struct BaseCopy: Sendable {
         return intent
     }
 
-    /// What lies elsewhere comes to its place, and the links say what they said.
+    /// What lies elsewhere comes to its place, the links say what they said, and no old directory leads there.
     private func settle(_ place: NewDirectory, _ attempted: String) throws(PostgresError) {
-        guard let intent = try SetupIntent.read(settings, .copy), !intent.elsewhere.isEmpty, let asideName else { return }
-        let parts = intent.elsewhere
-        for part in parts {
-            try part.settle(
-                place.target, old: asideName, ending: String(asideName.dropFirst(place.target.count)), attempted)
+        let intent = try SetupIntent.read(settings, .copy)
+        if let asideName, let parts = intent?.elsewhere {
+            for part in parts {
+                try part.settle(place.target, ending: String(asideName.dropFirst(place.target.count)), attempted)
+            }
+            if let whole = intent?.wholeDirectory {
+                for part in parts { try part.requireMark("\(whole)", of: place.target, attempted) }
+            }
         }
-        guard let whole = intent.wholeDirectory else { return }
-        for part in parts { try part.requireMark("\(whole)", of: place.target, attempted) }
+        _ = try FormerDirectories(of: place.target).turnAway(attempted)
     }
 
     private func requireSpace(

@@ -34,17 +34,16 @@ public struct DirectoryIdentity: Hashable, Sendable {
         let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
         var identity = DirectoryIdentity(
             path: path, mountPoint: mounts.point(of: path), systemIdentifier: try DirectoryFacts.systemIdentifier(of: path))
-        identity.elsewhere = Elsewhere.of(path).map {
-            Part(kind: $0.kind, text: $0.text, mountPoint: mounts.point(of: $0.place))
-        }
+        identity.elsewhere = parts(of: path, mounts)
         return identity
     }
 
     private static let name = "data-directory"
+    static func file(stateDirectory: String) -> String { stateDirectory + "/" + name }
 
     /// nil: nothing is remembered yet.
     public static func read(stateDirectory: String) throws(PostgresError) -> DirectoryIdentity? {
-        let path = stateDirectory + "/" + name
+        let path = file(stateDirectory: stateDirectory)
         let bytes = try SetupTool.perform("read \(path)") { () throws(SystemError) in try DurableFile.read(path) }
         guard let bytes else { return nil }
         var facts: [String: String] = [:]
@@ -69,7 +68,7 @@ public struct DirectoryIdentity: Hashable, Sendable {
         var text = "path \(path)\nmount \(mountPoint)\n"
         if let systemIdentifier { text += "system \(systemIdentifier)\n" }
         for part in elsewhere { text += "kind \(part.kind.rawValue)\nlink \(part.text)\non \(part.mountPoint)\n" }
-        let file = stateDirectory + "/" + DirectoryIdentity.name
+        let file = DirectoryIdentity.file(stateDirectory: stateDirectory)
         try SetupTool.perform("write \(file)") { () throws(SystemError) in try OwnedFiles(user: osUser).write(text, to: file) }
     }
 }
@@ -91,7 +90,8 @@ struct MountTable {
             })
     }
 
-    func isMountPoint(_ resolved: String) -> Bool { points.contains(resolved) }
+    /// In a changed root (chroot(2)) `/` need not be in the table.
+    func isMountPoint(_ resolved: String) -> Bool { resolved == "/" || points.contains(resolved) }
 
     /// The nearest mount point at or above an absolute path.
     func point(of resolved: String) -> String {

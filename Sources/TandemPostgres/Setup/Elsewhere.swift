@@ -143,13 +143,13 @@ struct Elsewhere: Hashable, Sendable {
     }
 
     /// After the new data directory is in its place, and before its mark: old out, new in, links right. May be ended at any moment and
-    /// called again.
+    /// called again, also if it is not known any more where the old directory went.
     /// - Parameters:
     ///   - directory: the new data directory.
-    ///   - old: where the old one is now; it keeps what it had, under `place` with the same ending.
-    ///   - ending: of its name, such as `.diverged.7`.
-    func settle(_ directory: String, old: String, ending: String, _ attempted: String) throws(PostgresError) {
-        let (place, fresh, aside) = (place, fresh, place + ending)
+    ///   - ending: of the old one's name, such as `.diverged.7`, as it was noted. The old one keeps what it had, under `place` with its ending.
+    func settle(_ directory: String, ending: String, _ attempted: String) throws(PostgresError) {
+        let former = FormerDirectories(of: directory)
+        let (place, fresh, aside) = (place, fresh, place + former.ending(of: self, noted: ending))
         try SetupTool.perform(
             attempted, meaning: "The new copy is whole, and \(fresh) not yet in its place.",
             advice: "Look what stands at \(place); it is tried again."
@@ -159,20 +159,16 @@ struct Elsewhere: Hashable, Sendable {
                 if OwnedFiles.names(in: place)?.isEmpty == false {
                     guard rename(place, aside) == 0 else { throw SystemError.last("rename \(place) to \(aside)") }
                 }
-                // First the old directory's: it never leads to what is new.
-                if OwnedFiles.exists(aside) {
-                    for (link, _, found) in Elsewhere.links(of: old) where found == text { try Elsewhere.set(link, to: aside) }
-                }
+                // First the old directory's: it never leads to what is new. After the move, so that it tells whose this was until then.
+                for (_, link) in former.links(to: self) { try Elsewhere.set(link, to: aside) }
                 guard rename(fresh, place) == 0 else { throw SystemError.last("rename \(fresh) to \(place)") }
                 try OwnedFiles.sync(KeptFile.folder(of: place))
             }
             for (link, _, found) in Elsewhere.links(of: directory) where found == fresh { try Elsewhere.set(link, to: text) }
-            guard OwnedFiles.exists(aside) else { return }
-            for (link, _, found) in Elsewhere.links(of: old) where found == text { try Elsewhere.set(link, to: aside) }
         }
     }
 
-    private static func set(_ link: String, to text: String) throws(SystemError) {
+    static func set(_ link: String, to text: String) throws(SystemError) {
         let temporary = link + ".pgtandem-new"
         guard unlink(temporary) == 0 || errno == ENOENT else { throw SystemError.last("remove \(temporary)") }
         guard symlink(text, temporary) == 0 else { throw SystemError.last("make the link \(temporary)") }

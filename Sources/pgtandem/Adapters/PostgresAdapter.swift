@@ -40,6 +40,7 @@ final class PostgresAdapter: PostgresPort {
         let checks = self.checks
         let sizes = self.sizes
         let slots = self.slots
+        let parts = RunningParts(configuration.instance, configuration.node)
         canary = try StorageCanary(dataDirectory: configuration.postgresql.dataDirectory, deliver: onStorage)
         let told = WatchBox()
         let heartbeat = HeartbeatKeeper(configuration.instance, writer: heartbeatWriter) { told.watch?.note($0) }
@@ -61,6 +62,7 @@ final class PostgresAdapter: PostgresPort {
                         if let slot = slots.due() { try instance.dropSlots(prefix: "pgtandem_", otherThan: slot) }
                     }
                     _ = try sizes.get(instance)
+                    try parts.seenRunning()
                 } catch {
                     log.debug("nothing is kept ready", metadata: ["reason": "\(error)"])
                 }
