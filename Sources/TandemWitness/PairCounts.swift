@@ -11,17 +11,27 @@ import TandemSystem
 struct PairCounts: Sendable {
     let folder: String
 
+    var advice: String {
+        "Without it a restored file would not be noticed: make \(folder) readable and writable, then start again."
+    }
+
     func make() throws(SystemError) {
         guard mkdir(folder, 0o700) == 0 || errno == EEXIST else { throw SystemError.last("make the folder \(folder)") }
     }
 
     /// 0: never, or it is not known.
-    func count(of cluster: String) throws -> UInt64 {
-        guard access(folder, F_OK) == 0 else { return 0 }
-        return try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { name in
+    func count(of cluster: String) throws -> UInt64 { try all()[cluster] ?? 0 }
+
+    /// By cluster. A start looks at a thousand pairs, and at the folder once.
+    func all() throws -> [String: UInt64] {
+        guard access(folder, F_OK) == 0 else { return [:] }
+        var counts: [String: UInt64] = [:]
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
             let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-            return parts.count == 2 && parts[0] == cluster[...] ? UInt64(parts[1]) : nil
-        }.filter { $0 < UInt64.max - 4 }.max() ?? 0
+            guard parts.count == 2, let count = UInt64(parts[1]), count < UInt64.max - 4 else { continue }
+            counts[String(parts[0]), default: 0] = max(count, counts[String(parts[0])] ?? 0)
+        }
+        return counts
     }
 
     /// Durable when it returns.
@@ -36,8 +46,5 @@ struct PairCounts: Sendable {
     }
 
     /// Whether a pair's file is the one that was written last.
-    func isLast(_ pair: PairFile) throws -> Bool {
-        let count = try count(of: pair.cluster)
-        return pair.written == count || pair.written == count + 1
-    }
+    static func isLast(_ pair: PairFile, _ count: UInt64) -> Bool { pair.written == count || pair.written == count + 1 }
 }

@@ -137,24 +137,30 @@ public struct WitnessFolder: Sendable {
     /// - Returns: the pairs whose record was dropped.
     func dropOlderRecords() throws(WitnessError) -> [String] {
         var dropped: [String] = []
+        let known: [String: UInt64]
+        do {
+            known = try counts.all()
+        } catch {
+            throw WitnessError("how often the file of each pair was written cannot be told: \(error). \(counts.advice)")
+        }
         for cluster in try clusters() {
             let file: PairFile?
             // A damaged one gets no answers in any case.
             do { file = try pair(cluster) } catch { continue }
             guard let file else { continue }
+            guard PairCounts.isLast(file, known[cluster] ?? 0) else {
+                guard file.record != nil else { continue }
+                try drop(file, "\(self.file(of: cluster)) is not what was written last, so its record does not count")
+                dropped.append(cluster)
+                continue
+            }
+            guard file.written > known[cluster] ?? 0 else { continue }
             do {
-                if try counts.isLast(file) {
-                    try counts.raise(cluster, to: file.written)
-                    continue
-                }
+                try counts.raise(cluster, to: file.written)
             } catch {
                 throw WitnessError(
-                    "how often the file of the pair \(cluster) was written cannot be told: \(error). Without it a restored one would not be "
-                        + "noticed: make \(counts.folder) readable and writable, then start again.")
+                    "that the file of the pair \(cluster) was written cannot be counted: \(error). \(counts.advice)")
             }
-            guard file.record != nil else { continue }
-            try drop(file, "\(self.file(of: cluster)) is not what was written last, so its record does not count")
-            dropped.append(cluster)
         }
         return dropped
     }
