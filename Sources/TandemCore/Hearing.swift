@@ -15,9 +15,7 @@ extension Node {
             promised = nil
         }
         peer.isLinked = true
-        peer.last = heartbeat
-        peer.heardAt = now
-        if peer.firstHeardAt == nil { peer.firstHeardAt = now }
+        peer.note(heartbeat, at: now)
         heedAcknowledgement(heartbeat)
         // An agent that has only just started, or gives the role away, has no order to give: the last one stands (7).
         if heartbeat.report.role == .primary || heartbeat.report.role == .primaryStandby

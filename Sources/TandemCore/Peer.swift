@@ -4,8 +4,10 @@ public struct Peer: Hashable, Sendable, Codable {
     public internal(set) var isLinked = false
     public internal(set) var last: Heartbeat?
     public internal(set) var heardAt: Instant?
-    /// When this session of it was heard first: since when its agent runs, as far as this node knows.
-    public internal(set) var firstHeardAt: Instant?
+    /// Since when it was heard that its instance is not open, in this boot of its host: also if its agent ends again and again.
+    public internal(set) var notOpenSince: Instant?
+    /// The boot of its host that was heard last, whichever run of its agent said so.
+    var boot: BootID?
     /// The newest ledger that it ever said to this session: what it says of an older one is an old word (S2).
     var newestLedger: Ledger?
     /// The newest heartbeat of this node's session that the peer acknowledged.
@@ -27,10 +29,18 @@ public struct Peer: Hashable, Sendable, Codable {
         if isNew {
             last = nil
             heardAt = nil
-            firstHeardAt = nil
             acknowledged = nil
         }
         return counts && heartbeat.number > (last?.number ?? 0)
+    }
+
+    mutating func note(_ heartbeat: Heartbeat, at now: Instant) {
+        let report = heartbeat.report
+        if report.postgres.isOpen || boot != report.boot { notOpenSince = nil }
+        if !report.postgres.isOpen, notOpenSince == nil { notOpenSince = now }
+        boot = report.boot
+        last = heartbeat
+        heardAt = now
     }
 
     public func isHeard(within patience: Duration, at now: Instant) -> Bool {

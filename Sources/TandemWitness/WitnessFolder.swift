@@ -154,6 +154,8 @@ public struct WitnessFolder: Sendable {
                 dropped.append(cluster)
                 continue
             }
+            // Written before files were counted: from now on it is. On a full disk it is with the next change.
+            if file.written == 0 { _ = write(file) }
             guard file.written > known[cluster] ?? 0 else { continue }
             do {
                 try counts.raise(cluster, to: file.written)
@@ -240,7 +242,7 @@ public struct WitnessFolder: Sendable {
     /// First what tells that its file counts no more, if somebody brings it back: also one that is ahead.
     func remove(_ cluster: String) throws {
         let count = try counts.count(of: cluster)
-        if count > 0 { try counts.raise(cluster, to: count + 2) }
+        try counts.raise(cluster, to: count + 2)
         try DurableFile.remove(file(of: cluster))
     }
 }

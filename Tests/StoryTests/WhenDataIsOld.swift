@@ -98,6 +98,45 @@ import Testing
         #expect(world.a.postgres.wal.starts(with: there))
     }
 
+    /// Its agent ends at each attempt to start PostgreSQL, and is started again at once: that begins no new patience.
+    @Test func anAgentThatEndsAgainAndAgainIsNotWaitedForForEver() {
+        let world = Scene.whole(Setup(mode: .asynchronous))
+        world.strike(.effectsFail(.a, .start, 1_000_000))
+        world.strike(.bothPowerOff, lasting: .seconds(3))
+        for _ in 1...120 where world.b.ledger?.primary == "a" {
+            world.run(.milliseconds(200))
+            world.strike(.agentDies(.a), lasting: .milliseconds(50))
+        }
+        world.expectAlone(world.b, within: .seconds(5))
+    }
+
+    /// PostgreSQL of a host that boots may answer nothing for seconds, and its agent may be held up for longer than a silence.
+    @Test func aPrimaryThatRecoversMayBeSlow() throws {
+        let world = Scene.whole(Setup(mode: .asynchronous))
+        for host in [world.a, world.b] { world.powerOff(host) }
+        world.run(.seconds(3))
+        world.strike(.effectsFail(.a, .start, 1_000_000))
+        for host in [world.a, world.b] { world.boot(host) }
+        world.run(.seconds(6))
+        let (now, ledger) = (world.b.clock.now(world.now), try #require(world.b.ledger))
+        let node = world.b.node
+        var heard = try #require(node.peer.last)
+        let header = Heartbeat.Header(sender: try #require(node.peer.session), receiver: node.session)
+        func holds(_ condition: LocalPostgres.Condition, after wait: Duration) -> Bool {
+            var later = node
+            heard.number += 1
+            heard.report.postgres.condition = condition
+            _ = later.step(.heartbeat(heard, header), at: now)
+            return later.mayClaim(at: now.boot + wait).refusals.contains { $0.code == "primaryStarts" }
+        }
+        #expect(holds(.stopped, after: .zero) && holds(.starting("recovery"), after: .zero))
+        #expect(holds(.silent(.seconds(2)), after: .zero))
+        #expect(!holds(.silent(node.policy.hangPatience + .seconds(1)), after: .zero))
+        #expect(!holds(.unusable("not mounted"), after: .zero))
+        #expect(holds(.stopped, after: ledger.lease - .milliseconds(100)), "as long as a promise would hold")
+        #expect(!holds(.stopped, after: ledger.lease + .milliseconds(100)))
+    }
+
     /// And it is on its way at once: who is heard has said all that is newer, so nothing is waited for.
     @Test func aPrimaryThatHearsTheOtherIsStartedAtOnce() {
         let world = Scene.whole(Setup(mode: .asynchronous))

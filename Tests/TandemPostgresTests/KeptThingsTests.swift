@@ -18,7 +18,9 @@ import Testing
             diverged = settings.stateDirectory + "/diverged"
         }
 
-        func save(_ name: String, _ sequence: UInt64?, hoursAgo: Double, megabytes: Int = 2) throws {
+        func save(
+            _ name: String, _ sequence: UInt64?, hoursAgo: Double, megabytes: Int = 2, report change: (String) -> String = { $0 }
+        ) throws {
             let folder = URL(fileURLWithPath: "\(diverged)/\(name)")
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             try Data(count: megabytes << 20).write(to: folder.appendingPathComponent("000000010000000000000001"))
@@ -26,7 +28,7 @@ import Testing
             var branch = SavedBranch(folder: folder.path, fork: LSN(1), end: LSN(2))
             branch.sequence = sequence
             let report = folder.appendingPathComponent("report.txt")
-            try Data(branch.report.utf8).write(to: report)
+            try Data(change(branch.report).utf8).write(to: report)
             try FileManager.default.setAttributes(
                 [.modificationDate: Date(timeIntervalSinceNow: -hoursAgo * 3600)], ofItemAtPath: report.path)
         }
@@ -80,6 +82,21 @@ import Testing
         try Data("torn".utf8).write(to: URL(fileURLWithPath: saved.diverged + "/6/report.txt"))
         #expect(try saved.prune(megabytes: 0, hours: 0).isEmpty)
         #expect(try saved.kept() == ["5", "6", "7"])
+    }
+
+    /// Of a version that did not count them: the oldest of all, and they go like others; what a person puts there is nobody's business.
+    @Test func branchesOfBeforeTheyWereCountedAreTheOldest() throws {
+        let saved = try Saved()
+        for (name, hours) in [("3", 60.0), ("4", 50)] {
+            try saved.save(name, 0, hoursAgo: hours) { $0.replacing(/sequence.*\n/, with: "") }
+        }
+        try saved.save("6", 1, hoursAgo: 90)
+        try saved.save("7", 2, hoursAgo: 80)
+        try saved.save("9", 0, hoursAgo: 1) { $0.replacing(/sequence.*\n/, with: "sequence   18446744073709551615\n") }
+        try Data("a note".utf8).write(to: URL(fileURLWithPath: saved.diverged + "/README"))
+        #expect(try saved.prune(megabytes: 9, hours: 1000) == ["3"])
+        #expect(try saved.prune(megabytes: 4, hours: 1000) == ["6", "4"])
+        #expect(try saved.kept() == ["7", "9", "README"])
     }
 
     @Test func anotherDirectoryIsNotTakenForTheOrderedOne() throws {

@@ -51,7 +51,7 @@ import Testing
             #expect(
                 report.contains("fork            \(fork)\nend             \(end)\nbytes           \(bytes)\ncommits         2\n"))
             #expect(saved.sequence == 1)
-            #expect(try SavedBranch.sequence(of: saved.folder) == 1)
+            #expect(SavedBranch.sequence(of: saved.folder) == 1)
             #expect(saved.commits == 2 && saved.firstCommit?.hasSuffix("UTC") == true && saved.lostBytes == bytes)
             let names = try #require(OwnedFiles.names(in: saved.folder))
             #expect(names.contains("report.txt") && names.contains { WALFile.parse($0, segmentSize: 16 << 20) != nil })

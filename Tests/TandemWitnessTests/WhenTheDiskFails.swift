@@ -194,6 +194,25 @@ struct WhenTheDiskFails {
         #expect(try second.pair()?.record == nil)
     }
 
+    /// A pair that is quiet for months is protected from the first start on, too.
+    @Test func `a record of before files were counted is counted at the next start`() throws {
+        let place = try Place()
+        let path = "\(place.state.path)/pairs/orders"
+        let first = try place.start()
+        _ = try KnownPair(place.cluster, at: try first.address, ledger: Ledgers.paired())
+        first.service.stop()
+        let body = try CheckedText.body(of: try #require(try DurableFile.read(path)), heading: PairFile.heading)
+        let uncounted = CheckedText.bytes(heading: PairFile.heading, body: body.replacing(/,?"written":[0-9]+/, with: ""))
+        try DurableFile.write(uncounted, to: path, mode: 0o600)
+        try FileManager.default.removeItem(atPath: "\(place.state.path)/written")
+        let second = try place.start()
+        #expect(try second.pair()?.record?.ledger() == Ledgers.paired())
+        #expect(try count(place) == 1)
+        second.service.stop()
+        try DurableFile.write(uncounted, to: path, mode: 0o600)
+        #expect(try place.start().pair()?.record == nil, "that one was restored")
+    }
+
     @Test func `two witnesses of one state directory: the second one is refused`() throws {
         let place = try Place()
         let witness = try place.start()

@@ -35,17 +35,19 @@ extension Node {
 
     /// S4: nothing is lost while the primary's host answers. In asynchronous mode its agent asks for no lease before its instance has answered
     /// once, as its position is not known until then; so no promise holds a claim up while it recovers after a boot. Who cannot serve
-    /// within its patience lets the other one (3.1).
+    /// within its patience lets the other one (3.1); and it is silent only after as long as a promise would have held.
     private func primaryStartsSince(at now: Instant) -> Instant? {
-        guard policy.mode == .asynchronous, let ledger, ledger.bond == .paired, peer.isHeard(within: policy.silence, at: now),
-            peer.agrees(with: ledger), let since = peer.firstHeardAt, now - since <= policy.recoveryPatience,
+        guard policy.mode == .asynchronous, let ledger, ledger.bond == .paired,
+            peer.isHeard(within: max(policy.silence, ledger.lease), at: now), peer.agrees(with: ledger),
+            let since = peer.notOpenSince, now - since <= policy.recoveryPatience,
             let report = peer.report, report.storage == nil, !report.isLeaving,
             report.postgres.copy?.copy == ledger.primaryCopy
         else { return nil }
         switch report.postgres.condition {
         case .stopped, .orphaned, .starting, .running(isInRecovery: true): return since
+        case .silent(let span): return span <= policy.hangPatience ? since : nil
         // Open: it asks for its lease itself, or may not have one.
-        case .running(isInRecovery: false), .silent, .unusable: return nil
+        case .running(isInRecovery: false), .unusable: return nil
         }
     }
 
@@ -56,7 +58,9 @@ extension Node {
         if rejoin.isForeign || instance.isIsolated && policy.mode == .asynchronous && postgres?.isStreaming == false {
             own.append(.notStreaming)
         }
-        if let since = primaryStartsSince(at: now) { own.append(.primaryStarts(now - since)) }
+        if !own.contains(where: { $0.code == "primaryStarts" }), let since = primaryStartsSince(at: now) {
+            own.append(.primaryStarts(now - since))
+        }
         // A standby that hears its primary asks the witness every few heartbeats only.
         guard lends, !own.contains(where: \.isOfTheArbiter) else { return own }
         guard arbiter.isHeard(within: policy.heartbeat * 10, at: now) else {

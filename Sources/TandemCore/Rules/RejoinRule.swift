@@ -156,7 +156,8 @@ extension Node {
     /// This node has just consented to `sole`, so that it may come back, and the other one's next heartbeat takes that up: until then what was
     /// found still counts, and no reader is served from a branch that is given up a moment later.
     private func awaitsTheOther(_ ledger: Ledger, at now: Instant) -> Bool {
-        guard rejoin.survey != nil, let since = rejoin.consentedAt, now - since <= policy.rejoinPatience else { return false }
+        guard rejoin.survey != nil || rejoin.asked == .fresh, let since = rejoin.consentedAt, now - since <= policy.rejoinPatience
+        else { return false }
         return ledger.bond == .sole && peer.isHeard(within: policy.silence, at: now)
             && peer.last?.ledger.map { ledger.isNewer(than: $0) } == true
     }

@@ -23,15 +23,21 @@ public struct SavedBranch: Hashable, Sendable {
 
     private static let sequenceName = "sequence"
 
-    /// What a folder's report says of its place among the others.
-    /// - Returns: nil: there is no report, so it was not finished, or it does not say.
-    static func sequence(of folder: String) throws(PostgresError) -> UInt64? {
-        let path = folder + "/report.txt"
-        let bytes = try SetupTool.perform("read \(path)") { () throws(SystemError) in try DurableFile.read(path) }
-        let line = bytes.flatMap {
-            String(decoding: $0, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix(sequenceName + " ") }
+    /// What a folder's report says of its place among the others; 0: it was written before they were counted.
+    /// - Returns: nil: there is no such report, so it was not finished, or is none of ours, or damaged.
+    static func sequence(of folder: String) -> UInt64? {
+        // A person may leave anything there: it is no obstacle to a rewind.
+        guard let bytes = bytes(of: folder + "/report.txt") else { return nil }
+        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map { $0.trimmed() }
+        guard lines.first?.hasPrefix("WAL of an abandoned branch") == true, lines.last?.hasPrefix("pg_waldump ") == true else {
+            return nil
         }
-        return line.flatMap { UInt64($0.dropFirst(sequenceName.count).trimmed()) }
+        guard let line = lines.first(where: { $0.hasPrefix(sequenceName + " ") }) else { return 0 }
+        return UInt64(line.dropFirst(sequenceName.count).trimmed()).flatMap { $0 < .max - 1 ? $0 : nil }
+    }
+
+    private static func bytes(of path: String) -> [UInt8]? {
+        do { return try DurableFile.read(path) } catch { return nil }
     }
 
     /// For a person.
@@ -80,18 +86,29 @@ extension SavedBranch {
                 advice: "Free space, or let a new copy be made.")
         }
         var saved = SavedBranch(folder: folder, fork: fork, end: log.end)
-        saved.summarize(rejoin, log)
+        // pg_waldump counts while the segments are copied: one takes a processor, the other a disk.
+        let (chain, directory) = (log.chain, log.directory)
+        let counting = SideJob("count commits") { [saved] () throws(PostgresError) in
+            saved.summarized(rejoin.settings, chain, in: directory)
+        }
         for name in OwnedFiles.names(in: diverged) ?? [] {
-            saved.sequence = max(saved.sequence, try sequence(of: "\(diverged)/\(name)") ?? 0)
+            saved.sequence = max(saved.sequence, sequence(of: "\(diverged)/\(name)") ?? 0)
         }
         saved.sequence += 1
+        let copied = Result { () throws(PostgresError) in
+            try SetupTool.perform(attempted) { () throws(SystemError) in
+                for path in [diverged, folder] { try rejoin.owned.makeFolder(path) }
+                for name in names {
+                    try copyFile("\(log.directory)/\(name)", to: "\(folder)/\(name)")
+                    try rejoin.owned.handOver("\(folder)/\(name)")
+                }
+            }
+        }
+        let counted = try counting.value()
+        try copied.get()
+        (saved.commits, saved.firstCommit, saved.lastCommit) = (counted.commits, counted.firstCommit, counted.lastCommit)
         let report = saved.report
         try SetupTool.perform(attempted) { () throws(SystemError) in
-            for path in [diverged, folder] { try rejoin.owned.makeFolder(path) }
-            for name in names {
-                try copyFile("\(log.directory)/\(name)", to: "\(folder)/\(name)")
-                try rejoin.owned.handOver("\(folder)/\(name)")
-            }
             try rejoin.owned.write(report, to: folder + "/report.txt")
             for path in [diverged, rejoin.settings.stateDirectory] { try OwnedFiles.sync(path) }
         }
@@ -147,15 +164,15 @@ extension SavedBranch {
     }
 
     /// Best effort: a missing program or damage takes only the numbers away.
-    private mutating func summarize(_ rejoin: Rejoin, _ log: OwnLog) {
+    private func summarized(_ settings: InstanceSettings, _ chain: TimelineChain, in directory: String) -> SavedBranch {
         let found = Mutex(Count())
-        for piece in log.chain.pieces where (piece.end ?? log.end) > fork {
+        for piece in chain.pieces where (piece.end ?? end) > fork {
             let arguments = [
-                "-p", log.directory, "-t", String(piece.timeline), "-s", max(fork, piece.begin).description,
-                "-e", (piece.end ?? log.end).description, "--rmgr=Transaction",
+                "-p", directory, "-t", String(piece.timeline), "-s", max(fork, piece.begin).description,
+                "-e", (piece.end ?? end).description, "--rmgr=Transaction",
             ]
             do throws(SystemError) {
-                let result = try rejoin.settings.tool("pg_waldump", arguments).run(
+                let result = try settings.tool("pg_waldump", arguments).run(
                     deadline: .seconds(120), outputLimit: 4096
                 ) { line in
                     guard let place = line.range(of: "desc: COMMIT") else { return }
@@ -169,12 +186,14 @@ extension SavedBranch {
                         $0.last = time ?? $0.last
                     }
                 }
-                guard result.succeeded else { return }
+                guard result.succeeded else { return self }
             } catch {
-                return
+                return self
             }
         }
         let count = found.withLock { $0 }
-        (commits, firstCommit, lastCommit) = (count.commits, count.first, count.last)
+        var summarized = self
+        (summarized.commits, summarized.firstCommit, summarized.lastCommit) = (count.commits, count.first, count.last)
+        return summarized
     }
 }

@@ -16,10 +16,11 @@ extension SavedBranch {
         var kept: Int64 = 0
         var folders: [Kept] = []
         for name in OwnedFiles.names(in: diverged) ?? [] {
-            let folder = try Kept("\(diverged)/\(name)")
+            let folder = Kept("\(diverged)/\(name)")
             if folder.sequence == nil { kept += folder.bytes } else { folders.append(folder) }
         }
-        folders.sort { ($0.sequence ?? 0) > ($1.sequence ?? 0) }
+        // Those of before they were counted are the oldest, and among themselves as the clock of then said.
+        folders.sort { ($0.sequence ?? 0, $0.saved) > ($1.sequence ?? 0, $1.saved) }
         var gone: [String] = []
         // Of what was saved later; nobody can be of a later time than that.
         var later = now
@@ -43,9 +44,9 @@ extension SavedBranch {
         /// By the wall clock of then.
         var saved: Int
 
-        init(_ path: String) throws(PostgresError) {
+        init(_ path: String) {
             self.path = path
-            sequence = try SavedBranch.sequence(of: path)
+            sequence = SavedBranch.sequence(of: path)
             saved = Self.facts(path + "/report.txt").map { $0.st_mtim.tv_sec } ?? Int.max
             for name in OwnedFiles.names(in: path) ?? [] { bytes += Self.facts("\(path)/\(name)").map { Int64($0.st_size) } ?? 0 }
         }

@@ -122,7 +122,7 @@ extension Rejoin {
             case .missingPart(let place):
                 "\(place), to which a link of the data directory leads, is not there. Mount its disk; nothing was touched."
             case .partNotMounted(let place, let mountPoint):
-                "\(mountPoint) is not mounted, on which \(place), to which a link of the data directory leads, was when PostgreSQL last ran here. What is found there now is older, or somebody else's. Mount its disk; nothing was touched."
+                "\(mountPoint) is not mounted, on which \(place), to which a link of the data directory leads, was when PostgreSQL last ran here. What is found there now is older, or somebody else's. Nothing was touched. Mount its disk; if the part was moved on purpose, remove the file `data-directory` in the state directory, and it is remembered anew."
             case .foreignDirectory(let names):
                 "The data directory holds \(DirectoryCheck.list(names)) and no instance. Nothing was touched; move that away, or correct `postgresql.data_directory`."
             }

@@ -47,6 +47,8 @@ final class PostgresAdapter: PostgresPort {
         self.heartbeat = heartbeat
         var patience = Watch.Patience()
         patience.calmInterval = min(max(patience.interval, configuration.timing.heartbeat), .milliseconds(250))
+        // As much for one slow answer as with the shorter interval: who is silent shows no data.
+        patience.answer += patience.calmInterval - patience.interval
         watch = try Watch(configuration.instance, patience: patience) { observation in
             heartbeat.observed(observation)
             box.remember(observation)
