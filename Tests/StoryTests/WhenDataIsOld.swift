@@ -98,30 +98,11 @@ import Testing
         #expect(world.a.postgres.wal.starts(with: there))
     }
 
-    /// Its agent ends at each attempt to start PostgreSQL, and is started again at once: that begins no new patience.
-    @Test func anAgentThatEndsAgainAndAgainIsNotWaitedForForEver() {
-        let world = Scene.whole(Setup(mode: .asynchronous))
-        world.strike(.effectsFail(.a, .start, 1_000_000))
-        world.strike(.bothPowerOff, lasting: .seconds(3))
-        for _ in 1...120 where world.b.ledger?.primary == "a" {
-            world.run(.milliseconds(200))
-            world.strike(.agentDies(.a), lasting: .milliseconds(50))
-        }
-        world.expectAlone(world.b, within: .seconds(5))
-    }
-
     /// PostgreSQL of a host that boots may answer nothing for seconds, and its agent may be held up for longer than a silence.
     @Test func aPrimaryThatRecoversMayBeSlow() throws {
-        let world = Scene.whole(Setup(mode: .asynchronous))
-        for host in [world.a, world.b] { world.powerOff(host) }
-        world.run(.seconds(3))
-        world.strike(.effectsFail(.a, .start, 1_000_000))
-        for host in [world.a, world.b] { world.boot(host) }
-        world.run(.seconds(6))
-        let (now, ledger) = (world.b.clock.now(world.now), try #require(world.b.ledger))
-        let node = world.b.node
-        var heard = try #require(node.peer.last)
-        let header = Heartbeat.Header(sender: try #require(node.peer.session), receiver: node.session)
+        let (node, last, header, now) = try standbyOfAPrimaryThatStarts()
+        let ledger = try #require(node.ledger)
+        var heard = last
         func holds(_ condition: LocalPostgres.Condition, after wait: Duration) -> Bool {
             var later = node
             heard.number += 1
@@ -135,6 +116,40 @@ import Testing
         #expect(!holds(.unusable("not mounted"), after: .zero))
         #expect(holds(.stopped, after: ledger.lease - .milliseconds(100)), "as long as a promise would hold")
         #expect(!holds(.stopped, after: ledger.lease + .milliseconds(100)))
+    }
+
+    /// Its agent ends at each attempt to start PostgreSQL, and is started again at once: that begins no new patience. A boot of its host does.
+    @Test func anAgentThatEndsAgainAndAgainIsNotWaitedForForEver() throws {
+        var (node, heard, header, now) = try standbyOfAPrimaryThatStarts()
+        func isWaitedFor(run: UInt64) -> Bool {
+            now = now + .milliseconds(300)
+            header.sender = SessionID(1_000_000 + run)
+            heard.number = 1
+            _ = node.step(.hello(session: header.sender), at: now)
+            _ = node.step(.heartbeat(heard, header), at: now)
+            return node.mayClaim(at: now.boot).refusals.contains { $0.code == "primaryStarts" }
+        }
+        let runs = UInt64(node.policy.recoveryPatience / .milliseconds(300)) + 1
+        #expect(isWaitedFor(run: 1))
+        for run in 2...runs { _ = isWaitedFor(run: run) }
+        #expect(!isWaitedFor(run: runs + 1))
+        heard.report.boot = BootID("another")
+        #expect(isWaitedFor(run: runs + 2))
+    }
+
+    /// Both hosts have booted, and PostgreSQL of the primary does not come up; the standby, and what it hears.
+    private func standbyOfAPrimaryThatStarts() throws -> (
+        node: Node, heard: Heartbeat, header: Heartbeat.Header, now: Moment
+    ) {
+        let world = Scene.whole(Setup(mode: .asynchronous))
+        for host in [world.a, world.b] { world.powerOff(host) }
+        world.run(.seconds(3))
+        world.strike(.effectsFail(.a, .start, 1_000_000))
+        for host in [world.a, world.b] { world.boot(host) }
+        world.run(.seconds(6))
+        let node = world.b.node
+        let header = Heartbeat.Header(sender: try #require(node.peer.session), receiver: node.session)
+        return (node, try #require(node.peer.last), header, world.b.clock.now(world.now))
     }
 
     /// And it is on its way at once: who is heard has said all that is newer, so nothing is waited for.
