@@ -6,6 +6,9 @@ public struct Peer: Hashable, Sendable, Codable {
     public internal(set) var heardAt: Instant?
     /// Since when it was heard that its instance is not open, in this boot of its host: also if its agent ends again and again.
     public internal(set) var notOpenSince: Instant?
+    /// When this run of its agent asked for a lease last: it knows its position, and if it asks no more, that is so that this node may claim
+    /// (3.1, 4.4).
+    var leaseAskedAt: Instant?
     /// The boot of its host that was heard last, whichever run of its agent said so.
     var boot: BootID?
     /// The newest ledger that it ever said to this session: what it says of an older one is an old word (S2).
@@ -30,6 +33,7 @@ public struct Peer: Hashable, Sendable, Codable {
             last = nil
             heardAt = nil
             acknowledged = nil
+            leaseAskedAt = nil
         }
         return counts && heartbeat.number > (last?.number ?? 0)
     }
@@ -39,6 +43,7 @@ public struct Peer: Hashable, Sendable, Codable {
         if report.postgres.isOpen || boot != report.boot { notOpenSince = nil }
         if !report.postgres.isOpen, notOpenSince == nil { notOpenSince = now }
         boot = report.boot
+        if heartbeat.asksLease { leaseAskedAt = now }
         last = heartbeat
         heardAt = now
     }

@@ -147,7 +147,8 @@ extension OnHosts {
                     try pair.waitUntilAlone(pair.a)
                     try pair.letClientsWrite(100)
                 }
-                #expect(try pair.status(pair.a).notes.contains { $0.hasPrefix("PostgreSQL has ended 3 times here") })
+                let notes = try pair.status(pair.a).notes
+                #expect(notes.contains { $0.hasPrefix("PostgreSQL has ended 3 times here") }, "\(notes)")
                 try pair.b.boot()
                 try pair.waitUntilWhole(primary: "b", upTo: .seconds(60))
                 #expect(try pair.history(pair.a).contains { $0.cause == "crashLoop" })

@@ -137,6 +137,22 @@ import Testing
         #expect(isWaitedFor(run: runs + 2))
     }
 
+    /// Whoever has asked for a lease knows its position. If it asks no more, because it can neither serve nor hand over, the other one shall claim
+    /// (4.4).
+    @Test func aPrimaryThatAsksForItsLeaseNoMoreIsNotWaitedFor() throws {
+        var (node, heard, header, now) = try standbyOfAPrimaryThatStarts()
+        func hear(_ change: (inout Heartbeat) -> Void) -> Bool {
+            now = now + .milliseconds(200)
+            heard.number += 1
+            change(&heard)
+            _ = node.step(.heartbeat(heard, header), at: now)
+            return node.mayClaim(at: now.boot).refusals.contains { $0.code == "primaryStarts" }
+        }
+        #expect(hear { _ in })
+        _ = hear { $0.asksLease = true }
+        #expect(!hear { $0.asksLease = false })
+    }
+
     /// Both hosts have booted, and PostgreSQL of the primary does not come up; the standby, and what it hears.
     private func standbyOfAPrimaryThatStarts() throws -> (
         node: Node, heard: Heartbeat, header: Heartbeat.Header, now: Moment

@@ -38,7 +38,7 @@ extension Node {
     /// within its patience lets the other one (3.1); and it is silent only after as long as a promise would have held.
     private func primaryStartsSince(at now: Instant) -> Instant? {
         guard policy.mode == .asynchronous, let ledger, ledger.bond == .paired,
-            peer.isHeard(within: max(policy.silence, ledger.lease), at: now), peer.agrees(with: ledger),
+            peer.isHeard(within: max(policy.silence, ledger.lease), at: now), peer.agrees(with: ledger), peer.leaseAskedAt == nil,
             let since = peer.notOpenSince, now - since <= policy.recoveryPatience,
             let report = peer.report, report.storage == nil, !report.isLeaving,
             report.postgres.copy?.copy == ledger.primaryCopy

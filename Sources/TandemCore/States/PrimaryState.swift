@@ -67,6 +67,7 @@ extension Node {
             return
         case .running(isInRecovery: false):
             next.recoveringSince = nil
+            next.restartNotBefore = nil
         }
         next.overriddenSince = overriddenNames() == nil ? nil : next.overriddenSince ?? now
         next.streamLostSince = standbyStreams() ? nil : next.streamLostSince ?? now
@@ -109,7 +110,8 @@ extension Node {
         }
         // Nothing is started where it can only fail; who is paired lets the lease go meanwhile (3.1).
         if storageForbidsStart(at: now) { return }
-        crashes.ended(at: now)
+        // A start that failed is no end of an instance that was open.
+        if primary.restartNotBefore == nil { crashes.ended(at: now) }
         let mustConfirm = newest?.bond == .paired && (policy.mode == .synchronous || lends)
         notice(
             .warning,
