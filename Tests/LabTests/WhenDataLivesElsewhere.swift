@@ -71,7 +71,7 @@ extension OnHosts {
         }
 
         /// Its directory is gone, and what lay elsewhere is still there: that is kept, and the new parts are in the old places.
-        @Test func anEmptyDirectoryIsFilledByANewCopy() throws {
+        @Test func anEmptyDirectoryIsFilledWithItsParts() throws {
             try Self.story { pair in
                 try pair.b.powerOff()
                 try pair.waitUntilAlone(pair.a)
