@@ -34,6 +34,25 @@ import Testing
         #expect(effects.contains { if case .rejoin(.rewind, _) = $0 { true } else { false } }, "\(effects)")
     }
 
+    /// Nor where a person asks for a new copy: there is no survey then.
+    @Test func itIsNotStartedOnceMoreBeforeACopyThatAPersonAskedFor() throws {
+        var (node, look, at) = try stoppedStandby()
+        let ledger = try #require(node.ledger)
+        let operation = try #require(surveyOrdered(by: node.step(.postgres(look), at: at(1))))
+        _ = node.step(.command(.rejoin(fresh: true), RequestID(1)), at: at(2))
+        _ = node.step(.completed(operation, .failed("the primary did not answer")), at: at(3))
+        var heard = try #require(node.peer.last)
+        heard.number += 1
+        let peer = try #require(node.peer.session)
+        // After the pause that a look that failed asks for.
+        var effects = node.step(.heartbeat(heard, .init(sender: peer, receiver: node.session)), at: at(1100))
+        effects += node.step(.postgres(look), at: at(1101))
+        #expect(effects.contains { if case .writeLedger(let new, _) = $0 { new == ledger.sole() } else { false } }, "\(effects)")
+        effects = node.step(.ledgerWritten(ledger.sole()), at: at(1102))
+        effects += node.step(.postgres(look), at: at(1200))
+        #expect(!effects.contains { if case .start = $0 { true } else { false } }, "\(effects)")
+    }
+
     /// Nor is it kept stopped for a primary that says nothing more.
     @Test func aConsentThatNobodyTakesUpDoesNotKeepItDown() throws {
         var (node, look, at) = try stoppedStandby()

@@ -150,6 +150,8 @@ import Testing
         let world = Scene.whole(Setup(arbiter: .witness))
         world.strike(.powerOff(.b), lasting: .seconds(40))
         world.expectAlone(world.a, within: .seconds(10))
+        // A start that fails is no further end.
+        world.strike(.effectsFail(.a, .start, 1))
         for _ in 0..<3 {
             world.strike(.postmasterDies(.a, orphans: false))
             world.run(.seconds(8))

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Synchronization
 import TandemCore
@@ -67,6 +68,28 @@ import Testing
         func removeTarget() throws {
             try Leftovers.remove(target.dataDirectory, target, "clean up")
         }
+    }
+
+    /// pg_basebackup leaves that to us: a copy that may be gone after a loss of power takes nobody's place.
+    @Test func aCopyThatCannotBeSyncedIsNotUsed() throws {
+        var pair = try Pair()
+        let bin = pair.scratch.root + "/bin"
+        try FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
+        let old = pair.target.binDirectory
+        for name in try FileManager.default.contentsOfDirectory(atPath: old) where name != "initdb" {
+            try FileManager.default.createSymbolicLink(atPath: "\(bin)/\(name)", withDestinationPath: "\(old)/\(name)")
+        }
+        try Data("#!/bin/sh\necho \"$1: no space\" >&2; exit 1\n".utf8).write(to: URL(fileURLWithPath: bin + "/initdb"))
+        for path in [bin, bin + "/initdb"] {
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        }
+        pair.copy.settings.binDirectory = bin
+        let error = try #require(throws: PostgresError.self) { _ = try pair.run() }
+        #expect(error.happened.contains("--sync-only: no space") && error.meaning.contains("a loss of power"), "\(error)")
+        #expect(!OwnedFiles.exists(pair.target.dataDirectory))
+        pair.copy.settings.binDirectory = old
+        _ = try pair.run()
+        try pair.expectWhole()
     }
 
     @Test func aCopyIsMadeVerifiedAndStartsAsAStandby() throws {

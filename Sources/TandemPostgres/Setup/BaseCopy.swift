@@ -139,12 +139,14 @@ public struct BaseCopy: Sendable {
             try step(.clearing)
             let intent = try clear(place, old, asked, attempted)
             try step(.copying)
-            try copy(place, attempted, onProgress)
+            // Asked once: what was not synced there is synced here.
+            let syncsLater = OwnedFiles.exists(settings.binDirectory + "/initdb")
+            try copy(place, syncsLater ? ["--no-sync"] : [], attempted, onProgress)
             try step(.verifying)
             // The files' way to the disk and their checksums, a processor's work, at once.
-            let syncing = SideJob("sync the copy") { () throws(PostgresError) in try sync(place, attempted) }
+            let syncing = syncsLater ? SideJob("sync the copy") { () throws(PostgresError) in try sync(place, attempted) } : nil
             let verified = Result { () throws(PostgresError) in try verify(place, attempted) }
-            try syncing.value()
+            try syncing?.value()
             report.notes += try verified.get()
             try step(.tidying)
             report.notes += try BaseCopyTidy(settings: settings, directory: place.path, attempted: attempted).run()
@@ -241,14 +243,13 @@ public struct BaseCopy: Sendable {
     }
 
     private func copy(
-        _ place: NewDirectory, _ attempted: String, _ onProgress: @escaping @Sendable (Progress) -> Void
+        _ place: NewDirectory, _ sync: [String], _ attempted: String, _ onProgress: @escaping @Sendable (Progress) -> Void
     ) throws(PostgresError) {
         var arguments = [
             "-D", place.path, "-d", BaseCopySource.connection(source), "-X", "stream", "-c", "fast", "-w", "--progress", "-v",
         ]
         arguments += try (SetupIntent.read(settings, .copy)?.elsewhere ?? []).map(\.argument)
-        arguments += moreArguments
-        if syncsLater { arguments.append("--no-sync") }
+        arguments += moreArguments + sync
         if let slot = options.slot { arguments += ["-S", slot] }
         if let rate = options.maxRateKilobytesPerSecond { arguments.append("--max-rate=\(min(max(rate, 32), 1_048_576))") }
         _ = try SetupTool.run(
@@ -262,10 +263,7 @@ public struct BaseCopy: Sendable {
     }
 
     /// As pg_basebackup would do it at its end: the same function of PostgreSQL, in all folders that links of the directory lead to.
-    private var syncsLater: Bool { OwnedFiles.exists(settings.binDirectory + "/initdb") }
-
     private func sync(_ place: NewDirectory, _ attempted: String) throws(PostgresError) {
-        guard syncsLater else { return }
         _ = try SetupTool.run(
             settings, "initdb", ["--sync-only", "-D", place.path], deadline: options.deadline, attempted,
             meaning: "The copy may not survive a loss of power; the target was not touched.",
