@@ -159,7 +159,7 @@ final class LinkCore: LinkConnectionOwner, ListenerOwner {
 
     private func refused(_ remote: LinkAddress, _ end: LinkEnd) {
         book.count { $0.refused += 1 }
-        guard let held = refusals.admit(remote.host) else { return }
+        guard let held = refusals.admit("\(remote.host) \(end.kind)") else { return }
         callbacks.onRefused(remote.description, held == 0 ? end.description : "\(end) (\(held) more since the last report)")
     }
 
@@ -169,6 +169,20 @@ final class LinkCore: LinkConnectionOwner, ListenerOwner {
 }
 
 extension LinkEnd {
+    /// One word per reason: each is told of its own, or the first to come would hide the others.
+    var kind: String {
+        switch self {
+        case .emptyFrame, .frameTooLong, .frameBeforeHello, .secondHello, .truncatedFrame: "protocol"
+        case .helloRefused: "hello"
+        case .noHelloInTime: "noHello"
+        case .noHandshakeInTime: "noHandshake"
+        case .notTLS, .handshakeFailed: "handshake"
+        case .certificateRefused, .refusedByPeer: "certificate"
+        case .crowdedOut: "crowd"
+        case .closedByPeer, .failed, .stopped, .closedByUs, .silent, .doesNotRead: "closed"
+        }
+    }
+
     /// Whether somebody was not let in, or broke the protocol; else a connection simply ended.
     func isRefusal(wasUp: Bool, dialled: Bool) -> Bool {
         switch self {

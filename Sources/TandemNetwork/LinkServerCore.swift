@@ -162,7 +162,8 @@ final class LinkServerCore<Service: LinkService>: LinkConnectionOwner, ListenerO
     }
 
     func exceeded(_ connection: LinkConnection) {
-        report(connection.remote, "it sends more than \(limits.framesPerSecond ?? 0) frames in a second; some are dropped")
+        report(
+            connection.remote, "frames", "it sends more than \(limits.framesPerSecond ?? 0) frames in a second; some are dropped")
     }
 
     func holdsReading(_ connection: LinkConnection) -> Bool { false }
@@ -173,7 +174,7 @@ final class LinkServerCore<Service: LinkService>: LinkConnectionOwner, ListenerO
         let guest = guests.removeValue(forKey: connection.id)
         if end.isRefusal(wasUp: connection.upSince != nil, dialled: false) {
             let who = guest.map { "node \($0.node) of cluster \($0.cluster): " } ?? ""
-            report(connection.remote, who + end.description)
+            report(connection.remote, end.kind, who + end.description)
         }
         guard let guest else { return }
         seats[guest.seat]?.removeAll { $0 == guest.id }
@@ -181,8 +182,8 @@ final class LinkServerCore<Service: LinkService>: LinkConnectionOwner, ListenerO
         service.left(guest, end)
     }
 
-    private func report(_ remote: LinkAddress, _ why: String) {
-        guard let held = refusals.admit(remote.host) else { return }
+    private func report(_ remote: LinkAddress, _ kind: String, _ why: String) {
+        guard let held = refusals.admit("\(remote.host) \(kind)") else { return }
         configuration.onRefused(remote.description, held == 0 ? why : "\(why) (\(held) more since the last report)")
     }
 

@@ -36,7 +36,7 @@ extension OnHosts {
                 for (machine, name) in [(pair.a, "a"), (try pair.w, "w")] {
                     let log = try String(contentsOfLog: machine)
                     #expect(log.contains("a connection was refused"), "\(name) tells it")
-                    // One line per address and ten seconds, whatever comes.
+                    // One line per address, reason and ten seconds, whatever comes.
                     let lines = log.split(separator: "\n").count { $0.contains("a connection was refused") }
                     #expect(lines < 60, "\(name): \(lines) lines")
                 }
@@ -47,32 +47,42 @@ extension OnHosts {
         @Test func theOtherHostsOwnCertificatesThatHangCostNobodyALease() throws {
             try PairOnHosts.story(arbiter: "witness") { pair in
                 try pair.undisturbed {
-                    for (from, target) in [
-                        (pair.b, pair.a.address + ":7432"), (pair.b, "\(Lab.witnessAddress):\(Lab.witnessPort)"),
+                    // Their handshakes are good: they take all places of the agent, and try the witness's patience.
+                    for (machine, target, end) in [
+                        (pair.a, pair.a.address + ":7432", "too many connections at a time"),
+                        (try pair.w, "\(Lab.witnessAddress):\(Lab.witnessPort)", "it said no hello in time"),
                     ] {
-                        let name = target.hasPrefix(pair.a.address) ? "a" : "witness"
+                        let name = machine.name == "a" ? "a" : "witness"
                         let tls = LabConfiguration.tlsDirectory
                         // Forty at a time, stopped right after their handshake: they neither speak nor read.
                         let line = """
+                            told=$(mktemp)
                             for i in $(seq 40); do
-                              sleep 60 | openssl s_client -quiet -connect \(target) -servername \(name).orders.pgtandem -tls1_3 \
-                                -CAfile \(tls)/ca.crt -cert \(tls)/node.crt -key \(tls)/node.key >/dev/null 2>&1 &
+                              sleep 60 2>/dev/null | openssl s_client -brief -connect \(target) -servername \(name).orders.pgtandem -tls1_3 \
+                                -CAfile \(tls)/ca.crt -cert \(tls)/node.crt -key \(tls)/node.key >/dev/null 2>>$told &
                             done
-                            for i in $(seq 80); do
-                              [ $(ss -Htn state established dst \(target) | wc -l) -ge 12 ] && break
+                            for i in $(seq 100); do
+                              [ $(grep -c ESTABLISHED $told) -ge 12 ] && break
                               sleep 0.1
                             done
-                            pkill -STOP openssl; sleep 6; pkill -KILL openssl; pkill -x sleep; true
+                            pkill -STOP openssl
+                            # The other end has let them go: the forty, or those of them that had got that far.
+                            for i in $(seq 200); do
+                              [ $(ss -Htn state close-wait dst \(target) | wc -l) -ge 12 ] && break
+                              sleep 0.1
+                            done
+                            grep -c ESTABLISHED $told; rm $told
+                            pkill -KILL openssl; pkill -x sleep; true
                             """
-                        try from.demand(["/bin/sh", "-c", line], deadline: .seconds(60))
+                        let done = try pair.b.demand(["/bin/sh", "-c", line], deadline: .seconds(60))
+                        #expect(Int(done.filter(\.isNumber)) ?? 0 >= 12, "handshakes with \(name)")
+                        let told = try String(contentsOfLog: machine).split(separator: "\n").contains {
+                            $0.contains("address=\(pair.b.address):") && $0.contains(end)
+                        }
+                        #expect(told, "\(name): \(end)")
                     }
                 }
                 #expect(pair.isWhole(primary: "a"))
-                // Their handshakes were good: they took all places of the agent, and the witness's patience.
-                for (machine, end) in [(pair.a, "too many connections at a time"), (try pair.w, "it said no hello in time")] {
-                    let log = try String(contentsOfLog: machine)
-                    #expect(log.contains("address=\(pair.b.address):") && log.contains(end), "\(machine.name): \(end)")
-                }
             }
         }
     }
