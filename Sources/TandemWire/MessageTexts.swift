@@ -17,8 +17,8 @@ public struct HeartbeatWriter: Sendable {
 
     /// The bytes of a `HeartbeatDocument`.
     public mutating func write(_ heartbeat: Heartbeat, _ header: Heartbeat.Header) throws -> [UInt8] {
-        let numbers = heartbeat.numbers
-        let bare = Addressed(content: heartbeat.with(numbers.map { _ in 0 }), header: header)
+        let (content, numbers) = heartbeat.parted
+        let bare = Addressed(content: content, header: header)
         return try recurring.write(bare, numbers) { try JSON.encode(HeartbeatDocument(heartbeat.with($0), header)) }
     }
 }
@@ -36,8 +36,8 @@ public struct HeartbeatReader: Sendable {
             if heartbeat.report.dataAge ?? .zero < .milliseconds(1 << 40) { return (heartbeat, bare.header) }
         }
         let (heartbeat, header) = try JSON.decode(HeartbeatDocument.self, from: bytes).heartbeat()
-        let numbers = heartbeat.numbers
-        let bare = Addressed(content: heartbeat.with(numbers.map { _ in 0 }), header: header)
+        let (content, numbers) = heartbeat.parted
+        let bare = Addressed(content: content, header: header)
         do {
             try recurring.learn(bare, numbers, from: bytes) { try JSON.encode(HeartbeatDocument(heartbeat.with($0), header)) }
         } catch {
@@ -55,12 +55,9 @@ public struct WitnessRequestWriter: Sendable {
 
     /// The bytes of a `WitnessRequestDocument`.
     public mutating func write(_ request: WitnessRequest, _ header: Heartbeat.Header) throws -> [UInt8] {
-        var bare = Addressed(content: request, header: header)
-        bare.content.number = 0
-        return try recurring.write(bare, [request.number]) { numbers in
-            var request = request
-            request.number = numbers[0]
-            return try JSON.encode(WitnessRequestDocument(request, header))
+        let (content, numbers) = request.parted
+        return try recurring.write(Addressed(content: content, header: header), numbers) {
+            try JSON.encode(WitnessRequestDocument(request.with($0), header))
         }
     }
 }
@@ -73,13 +70,13 @@ public struct WitnessAnswerReader: Sendable {
 
     public mutating func read(_ bytes: [UInt8]) throws(WireError) -> (WitnessAnswer, Heartbeat.Header) {
         if let (bare, numbers) = recurring.read(bytes), numbers[0] < WireLimit.count {
-            return (bare.content.numbered(numbers[0]), bare.header)
+            return (bare.content.with(numbers), bare.header)
         }
         let (answer, header) = try JSON.decode(WitnessAnswerDocument.self, from: bytes).answer()
-        let bare = Addressed(content: answer.numbered(0), header: header)
+        let (content, numbers) = answer.parted
         do {
-            try recurring.learn(bare, [answer.number], from: bytes) {
-                try JSON.encode(WitnessAnswerDocument(answer.numbered($0[0]), header))
+            try recurring.learn(Addressed(content: content, header: header), numbers, from: bytes) {
+                try JSON.encode(WitnessAnswerDocument(answer.with($0), header))
             }
         } catch {
             throw WireError("an answer that cannot be written: \(error)")
@@ -88,33 +85,71 @@ public struct WitnessAnswerReader: Sendable {
     }
 }
 
-extension Heartbeat {
-    /// What is new in each of them although nothing has happened, as it stands in the document.
-    fileprivate var numbers: [UInt64] {
-        var numbers = [number]
-        if let acknowledged { numbers.append(acknowledged) }
-        if let age = report.dataAge { numbers.append(UInt64(max(0, age.milliseconds))) }
-        return numbers
+/// A message of which numbers are told apart: they are new in each of its kind although nothing has happened.
+private protocol Numbered {
+    /// Puts in the place of each number what `exchange` makes of it, in the order of their places here.
+    mutating func exchange(_ exchange: (UInt64, NumberedText.Style) -> UInt64)
+}
+
+extension Numbered {
+    /// The message with 0 for each number, and these.
+    fileprivate var parted: (bare: Self, numbers: Numbers) {
+        var (bare, numbers) = (self, Numbers())
+        bare.exchange { numbers.part($0, $1) }
+        return (bare, numbers)
     }
 
     /// The same with these.
-    fileprivate func with(_ numbers: [UInt64]) -> Heartbeat {
+    fileprivate func with(_ numbers: [UInt64]) -> Self {
         var copy = self
-        copy.number = numbers[0]
-        var next = 1
-        if acknowledged != nil {
-            copy.acknowledged = numbers[next]
-            next += 1
+        var next = 0
+        copy.exchange { _, _ in
+            defer { next += 1 }
+            return numbers[next]
         }
-        if report.dataAge != nil { copy.report.dataAge = .milliseconds(Int64(clamping: numbers[next])) }
         return copy
     }
 }
 
-extension WitnessAnswer {
-    fileprivate func numbered(_ number: UInt64) -> WitnessAnswer {
-        var copy = self
-        copy.number = number
-        return copy
+extension Heartbeat: Numbered {
+    fileprivate mutating func exchange(_ exchange: (UInt64, NumberedText.Style) -> UInt64) {
+        number = exchange(number, .decimal)
+        acknowledged = acknowledged.map { exchange($0, .decimal) }
+        // As it stands in the document.
+        report.dataAge = report.dataAge.map {
+            .milliseconds(Int64(clamping: exchange(UInt64(max(0, $0.milliseconds)), .decimal)))
+        }
+        report.postgres.exchange(exchange)
+    }
+}
+
+extension LocalPostgres: Numbered {
+    /// The heartbeat row alone moves the positions once a second.
+    fileprivate mutating func exchange(_ exchange: (UInt64, NumberedText.Style) -> UInt64) {
+        func new(_ position: LSN?) -> LSN? { position.map { LSN(exchange($0.bytes, .position)) } }
+        flushed = new(flushed)
+        received = new(received)
+        replayed = new(replayed)
+        for index in replicas.indices {
+            replicas[index].flushed = new(replicas[index].flushed)
+            replicas[index].replayed = new(replicas[index].replayed)
+        }
+        // The rest of the row is not told.
+        row = row.map { HeartbeatRow(beat: exchange($0.beat, .decimal), turn: 0) }
+    }
+}
+
+extension WitnessRequest: Numbered {
+    fileprivate mutating func exchange(_ exchange: (UInt64, NumberedText.Style) -> UInt64) {
+        number = exchange(number, .decimal)
+        guard case .heartbeat(let ledger, let position?) = kind else { return }
+        kind = .heartbeat(ledger, position: LSN(exchange(position.bytes, .position)))
+    }
+}
+
+extension WitnessAnswer: Numbered {
+    fileprivate mutating func exchange(_ exchange: (UInt64, NumberedText.Style) -> UInt64) {
+        number = exchange(number, .decimal)
+        position = position.map { LSN(exchange($0.bytes, .position)) }
     }
 }

@@ -1,19 +1,32 @@
+import TandemCore
+
 /// A text that comes again and again with nothing new in it but some numbers: what stands around them.
 ///
 /// It is made from a text that holds stand-ins in their places, so it never guesses which of the digits of a text are meant.
 public struct NumberedText: Sendable {
+    /// How a number stands in the text.
+    public enum Style: Sendable {
+        case decimal
+        /// A WAL position, such as `16/B374D848`.
+        case position
+
+        func text(_ number: UInt64) -> String { self == .decimal ? String(number) : LSN(number).description }
+    }
+
     /// Before each number, and last what follows them all.
     private var pieces: [[UInt8]] = []
     /// Which number stands behind each piece but the last.
     private var order: [Int] = []
+    private var styles: [Style] = []
 
     /// That many numbers to make the text with: no counter of ours ever gets there, and milliseconds of that many are a `Duration` still.
     public static func standIns(_ count: Int) -> [UInt64] { (0..<UInt64(count)).map { 1_618_033_988_740 + $0 } }
 
-    /// - Parameter text: made with `standIns(count)`.
+    /// - Parameter text: made with as many `standIns` as there are styles.
     /// nil: one of them does not stand in it exactly once, as a number of its own.
-    public init?(_ text: [UInt8], count: Int) {
-        let standIns = Self.standIns(count).map { Array(String($0).utf8) }
+    public init?(_ text: [UInt8], _ styles: [Style]) {
+        self.styles = styles
+        let standIns = zip(Self.standIns(styles.count), styles).map { Array($1.text($0).utf8) }
         var places: [(place: Int, number: Int)] = []
         for (number, digits) in standIns.enumerated() {
             var found: [Int] = []
@@ -30,7 +43,9 @@ public struct NumberedText: Sendable {
         for (place, number) in places {
             let end = place + standIns[number].count
             // A digit before or behind it would make another number of it.
-            guard place > begin, !Self.isDigit(text[place - 1]), end < text.count, !Self.isDigit(text[end]) else { return nil }
+            guard place > begin, Self.value(text[place - 1]) == nil, end < text.count, Self.value(text[end]) == nil else {
+                return nil
+            }
             pieces.append(Array(text[begin..<place]))
             order.append(number)
             begin = end
@@ -44,7 +59,7 @@ public struct NumberedText: Sendable {
         text.reserveCapacity(pieces.reduce(20 * order.count) { $0 + $1.count })
         for (piece, number) in zip(pieces, order) {
             text += piece
-            text += String(numbers[number]).utf8
+            text += styles[number].text(numbers[number]).utf8
         }
         return text + pieces[order.count]
     }
@@ -57,14 +72,7 @@ public struct NumberedText: Sendable {
             for (piece, number) in zip(pieces, order) {
                 guard Self.stands(piece, at: place, in: text) else { return false }
                 place += piece.count
-                let begin = place
-                var value: UInt64 = 0
-                // 18 digits cannot overflow; longer ones are read the long way.
-                while place < text.count, Self.isDigit(text[place]), place - begin < 18 {
-                    value = value * 10 + UInt64(text[place] - UInt8(ascii: "0"))
-                    place += 1
-                }
-                guard place > begin, text[begin] != UInt8(ascii: "0") || place == begin + 1 else { return false }
+                guard let value = Self.read(styles[number], at: &place, in: text) else { return false }
                 numbers[number] = value
             }
             let last = pieces[order.count]
@@ -79,7 +87,49 @@ public struct NumberedText: Sendable {
         return true
     }
 
-    private static func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
+    /// As we write it; nil: it is written in another way, and is read the long way.
+    private static func read(_ style: Style, at place: inout Int, in text: UnsafeBufferPointer<UInt8>) -> UInt64? {
+        // 18 digits cannot overflow.
+        if style == .decimal { return read(base: 10, atMost: 18, at: &place, in: text) }
+        guard let high = read(base: 16, atMost: 8, at: &place, in: text), place < text.count, text[place] == UInt8(ascii: "/")
+        else {
+            return nil
+        }
+        place += 1
+        return read(base: 16, atMost: 8, at: &place, in: text).map { high << 32 | $0 }
+    }
+
+    private static func read(base: UInt64, atMost: Int, at place: inout Int, in text: UnsafeBufferPointer<UInt8>) -> UInt64? {
+        let begin = place
+        var number: UInt64 = 0
+        while place < text.count, place - begin < atMost, let digit = value(text[place]), digit < base {
+            number = number * base + digit
+            place += 1
+        }
+        return place > begin && (text[begin] != UInt8(ascii: "0") || place == begin + 1) ? number : nil
+    }
+
+    /// Of a digit, also a hexadecimal one in upper case.
+    private static func value(_ byte: UInt8) -> UInt64? {
+        switch byte {
+        case 48...57: UInt64(byte - 48)
+        case 65...70: UInt64(byte - 55)
+        default: nil
+        }
+    }
+}
+
+/// What is new in each message of a kind although nothing has happened.
+struct Numbers {
+    private(set) var values: [UInt64] = []
+    private(set) var styles: [NumberedText.Style] = []
+
+    /// - Returns: what stands for it in the message without its numbers.
+    mutating func part(_ value: UInt64, _ style: NumberedText.Style) -> UInt64 {
+        values.append(value)
+        styles.append(style)
+        return 0
+    }
 }
 
 /// The last message of one kind without its numbers, and its text once it has come twice: while nothing but the numbers changes, reading
@@ -89,12 +139,14 @@ struct Recurring<Message: Equatable & Sendable>: Sendable {
     private(set) var text: NumberedText?
     private var isTried = false
 
-    /// - Parameter encode: the message's text with these numbers.
+    /// - Parameters:
+    ///   - message: with 0 for each number, so that its like has numbers of the same styles.
+    ///   - encode: the message's text with these numbers.
     mutating func write(
-        _ message: Message, _ numbers: [UInt64], encode: (_ numbers: [UInt64]) throws -> [UInt8]
+        _ message: Message, _ numbers: Numbers, encode: (_ numbers: [UInt64]) throws -> [UInt8]
     ) rethrows -> [UInt8] {
-        if try isKnown(message, numbers.count, encode), let text { return text.text(numbers) }
-        return try encode(numbers)
+        if try isKnown(message, numbers.styles, encode), let text { return text.text(numbers.values) }
+        return try encode(numbers.values)
     }
 
     /// The message that has this text, but for its numbers.
@@ -105,15 +157,17 @@ struct Recurring<Message: Equatable & Sendable>: Sendable {
 
     /// What `read` did not know was read the long way, and may come again.
     mutating func learn(
-        _ message: Message, _ numbers: [UInt64], from bytes: [UInt8], encode: (_ numbers: [UInt64]) throws -> [UInt8]
+        _ message: Message, _ numbers: Numbers, from bytes: [UInt8], encode: (_ numbers: [UInt64]) throws -> [UInt8]
     ) rethrows {
-        guard try isKnown(message, numbers.count, encode), let text else { return }
+        guard try isKnown(message, numbers.styles, encode), let text else { return }
         // Its sender writes in another way than we do: each of its messages is read the long way.
-        if text.text(numbers) != bytes { self.text = nil }
+        if text.text(numbers.values) != bytes { self.text = nil }
     }
 
     /// Whether it came the last time, too. Only then is its text worth making: on a busy pair each message is new.
-    private mutating func isKnown(_ message: Message, _ count: Int, _ encode: ([UInt64]) throws -> [UInt8]) rethrows -> Bool {
+    private mutating func isKnown(
+        _ message: Message, _ styles: [NumberedText.Style], _ encode: ([UInt64]) throws -> [UInt8]
+    ) rethrows -> Bool {
         guard last == message else {
             last = message
             text = nil
@@ -122,7 +176,7 @@ struct Recurring<Message: Equatable & Sendable>: Sendable {
         }
         if !isTried {
             isTried = true
-            text = NumberedText(try encode(NumberedText.standIns(count)), count: count)
+            text = NumberedText(try encode(NumberedText.standIns(styles.count)), styles)
         }
         return true
     }

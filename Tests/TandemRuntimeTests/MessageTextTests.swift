@@ -20,6 +20,20 @@ import Testing
         return heartbeat
     }
 
+    /// The same with other positions, as on a primary with one replica.
+    private static func heartbeat(_ number: UInt64, at position: UInt64) -> Heartbeat {
+        var heartbeat = heartbeat(number)
+        heartbeat.report.postgres.flushed = LSN(position)
+        heartbeat.report.postgres.received = position % 2 == 0 ? nil : LSN(position &+ 5)
+        heartbeat.report.postgres.replicas = [
+            .init(
+                applicationName: "b", address: "10.0.0.2", isStreaming: true, isSynchronous: true, flushed: LSN(position),
+                replayed: LSN(position / 3))
+        ]
+        heartbeat.report.postgres.row = HeartbeatRow(beat: number / 2, turn: 0)
+        return heartbeat
+    }
+
     /// Calm stretches, each begun by something that is new.
     private static let heartbeats: [(Heartbeat, Heartbeat.Header)] =
         (1...5).map { (heartbeat($0, $0 + 90), header) }
@@ -36,6 +50,10 @@ import Testing
         + (30...33).map { (heartbeat(30, 40, "\(NumberedText.standIns(1)[0]) \($0)"), header) }
         + (34...37).map { (heartbeat($0, 40, "\(NumberedText.standIns(1)[0])"), header) }
         + (38...41).map { (heartbeat($0, 40, age: .milliseconds(1 << 41)), header) }
+        + (42...49).map { (heartbeat($0, at: $0 * 0x1_2345_6789), header) }
+        + [0, 1, 2, 0xFFFF_FFFF, 0x1_0000_0000, .max, NumberedText.standIns(4)[3], 0xA_0000_000B].flatMap { position in
+            (50...53).map { (heartbeat($0, at: position), header) }
+        }
 
     @Test func aHeartbeatIsWrittenAsItsDocument() throws {
         var writer = HeartbeatWriter()
@@ -56,6 +74,13 @@ import Testing
             ("\"data_age_ms\":17", "\"data_age_ms\":99999999999999999"), ("orders", "others"), ("\"to\":12", "\"to\":13"),
             ("}", "} "),
         ]
+        let placed = String(
+            decoding: try JSON.encode(HeartbeatDocument(Self.heartbeat(19, at: 0x1A_0000_0B0C), Self.header)), as: UTF8.self)
+        texts += [
+            ("1A/B0C", "1a/b0c"), ("1A/B0C", "01A/B0C"), ("1A/B0C", "1A/00000B0C"), ("1A/B0C", "1A/"), ("1A/B0C", "/B0C"),
+            ("1A/B0C", "1A"),
+            ("1A/B0C", "1A/B0G"), ("1A/B0C", "1A/000000B0C"), ("1A/B0C", "123456789/B0C"), ("1A/B0C", "1A/B0C "), ("1A/B0C", ""),
+        ].flatMap { [placed, placed, placed.replacing($0.0, with: $0.1)].map { Array($0.utf8) } }
         texts += others.flatMap { [Array(good.utf8), Array(good.utf8), Array(good.replacing($0.0, with: $0.1).utf8)] }
         // Written in other words, again and again.
         texts += (1...4).map { Array(good.replacing("\"number\":19", with: "\"number\": \($0)").utf8) }
@@ -133,7 +158,9 @@ import Testing
     @Test func whatComesTheThirdTimeGoesTheShortWay() throws {
         var (writer, reader, memory) = (HeartbeatWriter(), HeartbeatReader(), JournalMemory())
         for number in 1...4 as ClosedRange<UInt64> {
-            let heartbeat = Self.heartbeat(number, number + 50, age: .milliseconds(Int64(number)))
+            var heartbeat = Self.heartbeat(number, at: number * 0x2_0000_0004)
+            heartbeat.acknowledged = number + 50
+            heartbeat.report.dataAge = .milliseconds(Int64(number))
             _ = try reader.read(try writer.write(heartbeat, Self.header))
             let event = Event.heartbeat(heartbeat, Self.header)
             if number < 4 {
@@ -143,16 +170,16 @@ import Testing
                 _ = try recorded.line(&memory)
             } else {
                 let short = try #require(try memory.recurring(event))
-                #expect(short.contains("like") && short.count < 120, "\(short)")
+                #expect(short.contains("like") && short.count < 240, "\(short)")
             }
         }
         #expect(writer.recurring.text != nil)
         #expect(reader.recurring.text != nil)
         var (requests, answers) = (WitnessRequestWriter(), WitnessAnswerReader())
         for number in 1...3 as ClosedRange<UInt64> {
-            let kind = WitnessRequest.Kind.heartbeat(JournalStory.paired, position: LSN(7))
+            let kind = WitnessRequest.Kind.heartbeat(JournalStory.paired, position: LSN(number << 33))
             _ = try requests.write(WitnessRequest(number: number, node: "a", kind: kind), Self.header)
-            let answer = WitnessAnswer(number: number, generation: 3, record: nil)
+            let answer = WitnessAnswer(number: number, generation: 3, record: nil, position: LSN(number << 33))
             _ = try answers.read(try JSON.encode(WitnessAnswerDocument(answer, Self.header)))
         }
         #expect(requests.recurring.text != nil)

@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import TandemCore
 import TandemSystem
@@ -8,7 +9,21 @@ public final class RunningParts: Sendable {
     private let settings: InstanceSettings
     private let node: NodeName
     /// What is settled, so that nothing is written, or read, twice.
-    private let settled = Mutex<[DirectoryIdentity.Part]?>(nil)
+    private let settled = Mutex<[Sight]?>(nil)
+
+    /// A part as a glance tells it. The table of mounts is read for what changed only: it is long, and this is done every second.
+    private struct Sight: Equatable {
+        var text: String
+        var device: UInt
+        var inode: UInt
+
+        init(_ part: (link: String, kind: Elsewhere.Kind, text: String)) {
+            var found = stat()
+            let isThere = stat(part.link, &found) == 0
+            text = part.text
+            (device, inode) = isThere ? (UInt(found.st_dev), UInt(found.st_ino)) : (0, 0)
+        }
+    }
 
     public init(_ settings: InstanceSettings, _ node: NodeName) {
         self.settings = settings
@@ -17,12 +32,12 @@ public final class RunningParts: Sendable {
 
     /// To be called again and again while the instance runs: a tablespace is made at any time.
     public func seenRunning() throws(PostgresError) {
-        let attempted = "remember where the parts of \(settings.dataDirectory) are"
-        let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
-        let parts = DirectoryIdentity.parts(of: settings.dataDirectory, mounts)
+        let sights = Elsewhere.links(of: settings.dataDirectory).map(Sight.init)
         // A person may have removed it, so that it is remembered anew.
         let isKept = OwnedFiles.exists(DirectoryIdentity.file(stateDirectory: settings.stateDirectory))
-        guard settled.withLock({ $0 != parts || !isKept }) else { return }
+        guard settled.withLock({ $0 != sights || !isKept }) else { return }
+        let attempted = "remember where the parts of \(settings.dataDirectory) are"
+        let mounts = try SetupTool.perform(attempted) { () throws(SystemError) in try MountTable.current() }
         guard let mark = try CopyMarkFile.readSound(settings.dataDirectory), mark.node == node,
             try Rejoin.unfinishedRewind(settings) == nil, Elsewhere.missing(in: settings.dataDirectory) == nil
         else { return }
@@ -32,7 +47,7 @@ public final class RunningParts: Sendable {
         // What was known of the system is not given up for a damaged control file.
         guard now.systemIdentifier != nil else { return }
         if now != known { try now.write(stateDirectory: settings.stateDirectory, osUser: settings.osUser) }
-        settled.withLock { $0 = parts }
+        settled.withLock { $0 = sights }
     }
 }
 
