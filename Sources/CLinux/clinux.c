@@ -14,6 +14,8 @@ pid_t cl_gettid(void) { return (pid_t)syscall(SYS_gettid); }
 
 int cl_pipe(int *reading_and_writing) { return pipe2(reading_and_writing, O_CLOEXEC); }
 
+void cl_be_patient(unsigned long nanoseconds) { prctl(PR_SET_TIMERSLACK, nanoseconds, 0UL, 0UL, 0UL); }
+
 void cl_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0UL, 0UL, 0UL); }
 
 int cl_setns(int descriptor, int kind) { return setns(descriptor, kind); }

@@ -47,7 +47,7 @@ final class AddressKeeper: Sendable {
             // The thread tries again and tells; the addresses are worth more than hearing about others.
             segment = nil
         }
-        try OwnThread.start("keep addresses") { self.run(segment) }
+        try OwnThread.start("keep addresses", isPatient: true) { self.run(segment) }
     }
 
     /// No announcement is sent after it returned.

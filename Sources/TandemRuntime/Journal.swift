@@ -39,7 +39,7 @@ public final class Journal: Sendable {
     init(capacity: Int, writer: @escaping @Sendable () -> (JournalEntry) -> Void) throws(SystemError) {
         let work = try Work(capacity: capacity)
         self.work = work
-        try OwnThread.start("journal") { work.run(writer()) }
+        try OwnThread.start("journal", isPatient: true) { work.run(writer()) }
     }
 
     deinit { work.close() }

@@ -8,11 +8,12 @@ public final class Lane: Sendable {
 
     /// Never fails visibly: if the kernel gives no thread or descriptor, the process cannot do its duty, and ends.
     /// A deinitialised lane ends after the running job.
-    public init(name: String) {
+    /// - Parameter isPatient: its clock may be 20 ms late (`OwnThread`).
+    public init(name: String, isPatient: Bool = false) {
         let work: Work
         do throws(SystemError) {
             work = try Work()
-            try OwnThread.start(name) { work.run() }
+            try OwnThread.start(name, isPatient: isPatient) { work.run() }
         } catch {
             preconditionFailure("the lane \(name) cannot exist: \(error)")
         }

@@ -7,10 +7,11 @@ public enum OwnThread {
     /// - Parameters:
     ///   - name: shown by `ps -L`; the kernel keeps 15 bytes.
     ///   - stackBytes: nil: the system's default, mostly 8 MiB. Where memory is locked, all of it is taken at once.
+    ///   - isPatient: its timed waits may end 20 ms late, together with others: a wake-up of an idle host is dear.
     public static func start(
-        _ name: String, stackBytes: Int? = nil, _ body: @escaping @Sendable () -> Void
+        _ name: String, stackBytes: Int? = nil, isPatient: Bool = false, _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) {
-        let order = Unmanaged.passRetained(Order(name: name, body: body))
+        let order = Unmanaged.passRetained(Order(name: name, isPatient: isPatient, body: body))
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
@@ -27,6 +28,7 @@ public enum OwnThread {
                 guard let context else { return nil }
                 let order = Unmanaged<Order>.fromOpaque(context).takeRetainedValue()
                 cl_name_thread(order.name)
+                if order.isPatient { cl_be_patient(20_000_000) }
                 order.body()
                 return nil
             }, order.toOpaque())
@@ -40,10 +42,12 @@ public enum OwnThread {
 
     private final class Order: Sendable {
         let name: String
+        let isPatient: Bool
         let body: @Sendable () -> Void
 
-        init(name: String, body: @escaping @Sendable () -> Void) {
+        init(name: String, isPatient: Bool, body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.isPatient = isPatient
             self.body = body
         }
     }

@@ -51,6 +51,9 @@ pid_t cl_gettid(void);
 int cl_pipe(int *reading_and_writing);
 /// Names the calling thread (15 bytes are kept).
 void cl_name_thread(const char *name);
+/// Timed waits of the calling thread may end that much late, so that the kernel can end several at once (PR_SET_TIMERSLACK); one with
+/// real-time priority is never late by it.
+void cl_be_patient(unsigned long nanoseconds);
 /// Enters the namespace that the descriptor names, of this kind (CLONE_NEWNET and others) or, with 0, of any. -1 and errno.
 int cl_setns(int descriptor, int kind);
 /// write(2) that never raises SIGPIPE in this thread: a closed reader is EPIPE only.

@@ -295,7 +295,7 @@ public final class GuardClient: Sendable {
             let (guardian, end, isClosed) = state.withLock { ($0.watched, $0.end, $0.isClosed) }
             if isClosed { return }
             let numbers = [changed.number] + (end.map { [$0.number] } ?? [])
-            let ready = Poll.readable(numbers, upTo: guardian == nil ? nil : scope.margin / 2)
+            let ready = Poll.readable(numbers, upTo: guardian == nil ? nil : scope.margin)
             if ready[0] {
                 changed.clear()
                 continue
@@ -303,7 +303,7 @@ public final class GuardClient: Sendable {
             guard let guardian else { continue }
             let hasEnded = ready.last == true || end == nil && !guardian.isAlive
             let reason: String? = state.withLock { state in
-                // It looks every quarter of m.
+                // It looks every half of m.
                 let isMute = SystemClock.now() - state.board.looked > scope.margin.nanoseconds
                 guard state.watched == guardian, hasEnded || state.order.isArmed && isMute else { return nil }
                 state.watched = nil

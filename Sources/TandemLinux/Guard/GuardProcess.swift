@@ -157,7 +157,7 @@ public final class GuardProcess {
     /// while the machine is suspended, and slewing makes it slower than CLOCK_MONOTONIC_RAW by up to 8 %: hence short steps, which also
     /// show the agent that we are alive, and only nine tenths of what is left.
     private var pause: Int64 {
-        let step = scope.margin.nanoseconds / 4
+        let step = scope.margin.nanoseconds / 2
         guard known.isArmed else { return isFeeding ? step : 2_000_000_000 }
         guard let end = known.end, !end.isCovered(by: acted) else { return step }
         return max(20_000, min(step, end.left(margin: scope.margin) / 10 * 9))

@@ -55,7 +55,7 @@ public final class HeartbeatKeeper: Sendable {
     private let writer: @Sendable () -> Writer?
     private let deliver: @Sendable (Finding) -> Void
     private let memory = Mutex(Memory())
-    private let lane = Lane(name: "pg heartbeat")
+    private let lane = Lane(name: "pg heartbeat", isPatient: true)
 
     /// - Parameters:
     ///   - writer: asked before each writing, on a thread that may wait: nil where this node does not write now.

@@ -26,7 +26,7 @@ public final class StorageCanary: Sendable {
     private let patience: Patience
     private let place: String
     private let state: Mutex<State>
-    private let lane = Lane(name: "pg canary")
+    private let lane = Lane(name: "pg canary", isPatient: true)
     private let bell: Bell
     private let ended: Bell
     private let look: (@Sendable () -> Storage?)?
@@ -49,7 +49,7 @@ public final class StorageCanary: Sendable {
     }
 
     public func start() throws(SystemError) {
-        try OwnThread.start("pg storage") { self.run() }
+        try OwnThread.start("pg storage", isPatient: true) { self.run() }
     }
 
     /// Nothing is delivered after it returned. A probe that hangs is left to itself.

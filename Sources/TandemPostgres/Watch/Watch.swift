@@ -34,7 +34,7 @@ public final class Watch: Sendable {
     let bell: Bell
     private let deliver: @Sendable (LocalPostgres) -> Void
     let looks = Lane(name: "pg look")
-    private let knocks = Lane(name: "pg knock")
+    private let knocks = Lane(name: "pg knock", isPatient: true)
     private let ended: Bell
 
     /// - Parameter deliver: called in the watch's thread at every change, and again and again without one; it must be quick.

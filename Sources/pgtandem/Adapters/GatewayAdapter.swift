@@ -23,7 +23,7 @@ final class GatewayAdapter: Sendable {
         stopping = try Bell()
         ended = try Bell()
         let (stopping, ended) = (self.stopping, self.ended)
-        try OwnThread.start("gateway") {
+        try OwnThread.start("gateway", isPatient: true) {
             var told: Bool?
             var silences = 0
             repeat {

@@ -20,7 +20,7 @@ final class PostgresAdapter: PostgresPort {
     private let comingBack: RejoinAdapter
     private let seen = LastSeen()
     private let slots = StandbySlot()
-    private let checks = Lane(name: "settings-check")
+    private let checks = Lane(name: "settings-check", isPatient: true)
     private let sizes = SegmentSize()
     private let canary: StorageCanary
 

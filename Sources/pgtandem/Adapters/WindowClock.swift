@@ -18,7 +18,7 @@ final class WindowClock: Sendable {
         guard configuration.rejoin.window != .always || configuration.failback.window != .always else { return nil }
         stopping = try Bell()
         let stopping = self.stopping
-        try OwnThread.start("windows") {
+        try OwnThread.start("windows", isPatient: true) {
             var told: Event.Windows?
             repeat {
                 let now = Self.now(configuration)
