@@ -177,6 +177,33 @@ void clab_die_of(int number) {
     kill(getpid(), number);
 }
 
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+int clab_wire_socket(const char *interface) {
+    int descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -1;
+    int one = 1;
+    int room = 16 << 20;
+    struct sockaddr_ll place;
+    memset(&place, 0, sizeof place);
+    place.sll_family = AF_PACKET;
+    place.sll_protocol = htons(ETH_P_ALL);
+    place.sll_ifindex = (int)if_nametoindex(interface);
+    if (place.sll_ifindex != 0
+        && setsockopt(descriptor, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) == 0
+        && setsockopt(descriptor, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) == 0
+        && setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) == 0
+        && setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) == 0
+        && bind(descriptor, (struct sockaddr *)&place, sizeof place) == 0)
+        return descriptor;
+    int why = errno;
+    close(descriptor);
+    errno = why;
+    return -1;
+}
+
 int clab_claims_socket(void) {
     // Opened deaf (protocol 0), so that no unfiltered frame slips in between socket() and the filter.
     int descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

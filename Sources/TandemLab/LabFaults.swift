@@ -30,7 +30,15 @@ extension Lab {
         try network.setRate(kilobytes: kilobytesPerSecond, from: from, to: to, tcpPort: tcpPort)
     }
 
-    /// Removes every cut and every loss. Ports that are down stay down.
+    /// A machine that is far away: whatever it sends and gets is on its way for that long, each way. By a process between its cable and the
+    /// switch (the kernel of these machines has no netem); a power-off ends it, and zero. Set it before any cut or loss.
+    public func setDelay(_ delay: Duration, of port: LabPort) throws(LabError) {
+        try require([port])
+        guard let plug = (machines.map(\.plug) + [gateway, client, observer]).first(where: { $0.port == port }) else { return }
+        try network.setDelay(plug, delay)
+    }
+
+    /// Removes every cut and every loss. Ports that are down stay down, and machines that are far away stay there.
     public func heal() throws(LabError) { try network.healAll() }
 
     /// Cuts a port off from all others, both ways, with carrier.

@@ -20,6 +20,9 @@ public struct LabPort: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 
     /// The interface at the switch's end; the kernel allows 15 bytes.
     func interface(path: Int) -> String { "p\(path)\(name.prefix(12))" }
+
+    /// With a delay, the cable ends in a process, and these two lead on from there to the bridge.
+    func delayed(path: Int) -> (wire: String, bridge: String) { ("d\(path)\(name.prefix(12))", "e\(path)\(name.prefix(12))") }
 }
 
 /// What is plugged in: fixed for one machine, as a network card is.
@@ -48,6 +51,7 @@ final class LabSwitch: Sendable {
     private let cuts = Mutex<Set<Cut>>([])
     /// In percent.
     private let losses = Mutex<[Cut: String]>([:])
+    private let delays = Mutex<[LabPort: [LabDelay]]>([:])
 
     private struct Cut: Hashable {
         var from: LabPort
@@ -114,8 +118,46 @@ final class LabSwitch: Sendable {
         }
     }
 
+    /// Whatever goes to that plug and comes from it is on its way for that long; zero ends it. Not while there are cuts or losses, which name
+    /// the interfaces that are on the bridge. A power-off ends it, too.
+    func setDelay(_ plug: LabPlug, _ delay: Duration) throws(LabError) {
+        let attempted = "delay what reaches \(plug.port)"
+        guard cuts.withLock(\.isEmpty), losses.withLock(\.isEmpty) else {
+            throw LabError(attempted: attempted, happened: "there are cuts or losses", advice: "Heal them first.")
+        }
+        try endDelay(plug)
+        guard delay > .zero else { return }
+        var made: [LabDelay] = []
+        for path in 0..<plug.paths {
+            let here = plug.port.interface(path: path)
+            let (wire, bridge) = plug.port.delayed(path: path)
+            try namespace.ip([
+                "link add \(wire) type veth peer name \(bridge)", "link set \(wire) up",
+                "link set \(here) nomaster", "link set \(bridge) master br\(path)", "link set \(bridge) up",
+            ])
+            made.append(try LabDelay(between: here, and: wire, in: namespace, delay))
+        }
+        delays.withLock { $0[plug.port] = made }
+    }
+
+    private func endDelay(_ plug: LabPlug) throws(LabError) {
+        guard let made = delays.withLock({ $0.removeValue(forKey: plug.port) }) else { return }
+        for one in made { one.stop() }
+        for path in 0..<plug.paths {
+            let here = plug.port.interface(path: path)
+            try namespace.ip(["link delete \(plug.port.delayed(path: path).wire)"])
+            if try exists(here) { try namespace.ip(["link set \(here) master br\(path)"]) }
+        }
+    }
+
+    /// What stands on the bridge for the port.
+    private func bridged(_ port: LabPort, path: Int) -> String {
+        delays.withLock { $0[port] == nil } ? port.interface(path: path) : port.delayed(path: path).bridge
+    }
+
     /// Takes the cable away: both ends vanish at once, with every address that was on the machine's end.
     func unplug(_ plug: LabPlug) throws(LabError) {
+        try endDelay(plug)
         for path in 0..<plug.paths {
             let here = plug.port.interface(path: path)
             guard try exists(here) else { continue }
@@ -167,7 +209,7 @@ final class LabSwitch: Sendable {
             let rules = losses.flatMap { way, condition in
                 (0..<paths).flatMap { path in
                     let pair =
-                        "iifname \"\(way.from.interface(path: path))\" oifname \"\(way.to.interface(path: path))\""
+                        "iifname \"\(bridged(way.from, path: path))\" oifname \"\(bridged(way.to, path: path))\""
                     let services = way.tcpPort.map { ["tcp dport \($0)", "tcp sport \($0)"] } ?? [""]
                     return services.map { "\(pair) \($0) \(condition)counter name \"loss\" drop" }
                 }
@@ -199,7 +241,7 @@ final class LabSwitch: Sendable {
 
     private func element(_ verb: String, _ cut: Cut) throws(LabError) {
         let elements = (0..<paths).map { path in
-            let pair = "\"\(cut.from.interface(path: path))\" . \"\(cut.to.interface(path: path))\""
+            let pair = "\"\(bridged(cut.from, path: path))\" . \"\(bridged(cut.to, path: path))\""
             return cut.tcpPort.map { "\(pair) . \($0)" } ?? pair
         }
         let set = cut.tcpPort == nil ? "cut" : "cut_service"

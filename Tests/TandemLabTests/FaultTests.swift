@@ -6,6 +6,62 @@ import Testing
 
 extension LabTests {
     @Suite("Faults of the lab") struct Faults {
+        @Test("A far machine's frames are on their way for the delay, whole and each way, until it is near again") func delay()
+            throws
+        {
+            try LabFixture.withLab { lab in
+                let (a, b) = (try lab.host("a"), try lab.host("b"))
+                for host in [a, b] { try host.boot() }
+                // The time of a small round trip, and a hash of what 4 MB have become on the way.
+                let serve = """
+                    import socket
+                    l = socket.create_server(("0.0.0.0", 9000))
+                    while True:
+                        s, _ = l.accept()
+                        s.sendall(b"hello\\n")
+                        while True:
+                            n = int(s.recv(16) or b"0")
+                            if n == 0: break
+                            s.sendall(b"k")
+                            got = b""
+                            while len(got) < n: got += s.recv(1 << 20)
+                            import hashlib
+                            s.sendall(hashlib.sha256(got).hexdigest().encode())
+                    """
+                _ = try b.spawn(["/usr/bin/python3", "-c", serve], outputPath: "\(lab.folder)/serve.out")
+                #expect(try a.awaitReaches(b.address, 9000))
+                let ask = """
+                    import socket, time, os, hashlib
+                    s = socket.create_connection(("\(b.address)", 9000))
+                    s.recv(6)
+                    data = os.urandom(4 << 20)
+                    begun = time.monotonic()
+                    s.sendall(str(len(data)).encode())
+                    s.recv(1)
+                    print(int((time.monotonic() - begun) * 1000))
+                    s.sendall(data)
+                    print(s.recv(64).decode() == hashlib.sha256(data).hexdigest())
+                    """
+                func roundTrip() throws -> Int {
+                    let words = try a.demand(["/usr/bin/python3", "-c", ask]).split(whereSeparator: \.isWhitespace)
+                    #expect(words.count == 2 && words[1] == "True", "\(words)")
+                    return words.first.flatMap { Int($0) } ?? -1
+                }
+                #expect(try roundTrip() < 25)
+                try lab.setDelay(.milliseconds(30), of: "b")
+                let far = try roundTrip()
+                #expect((60..<90).contains(far), "\(far) ms")
+                // Cuts count as before.
+                try lab.separate("a", "b")
+                #expect(try !a.reaches(b.address, 9000))
+                #expect(try lab.droppedFrames() > 0)
+                try lab.heal()
+                #expect(try a.awaitReaches(b.address, 9000))
+                try lab.setDelay(.zero, of: "b")
+                #expect(try roundTrip() < 25)
+            }
+        }
+
         @Test("A loss takes its share, one way, of what it is told, and is healed") func loss() throws {
             try LabFixture.withLab { lab in
                 let (a, b) = (try lab.host("a"), try lab.host("b"))

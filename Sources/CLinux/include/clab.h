@@ -45,6 +45,9 @@ int clab_claims_socket(void);
 ssize_t clab_receive_frame(int descriptor, void *bytes, size_t room, int *interface);
 /// Sends one whole Ethernet frame. -1 and errno.
 ssize_t clab_send_frame(int descriptor, int interface, const void *bytes, size_t count);
+/// A raw packet socket at one interface of the calling thread's network namespace: what comes in by it (not what leaves), each frame behind
+/// the header that tells what is left to be done to it (PACKET_VNET_HDR: segmentation, checksum). What is sent leaves there. -1 and errno.
+int clab_wire_socket(const char *interface);
 /// The name of the interface in the socket's own namespace; at most 16 bytes with the end. -1 and errno.
 int clab_interface_name(int descriptor, int interface, char *sixteen_bytes);
 int clab_interface_index(int descriptor, const char *name);
