@@ -156,7 +156,7 @@ struct Interpreter: Sendable {
             let outcome = result(what) {
                 try work(); return .done
             }
-            attempt("list the addresses") { post(.addresses(try addresses.held())) }
+            attempt("list the addresses") { try addresses.tellHeld { post(.addresses($0)) } }
             post(.completed(id, outcome))
         }
     }

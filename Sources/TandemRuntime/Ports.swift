@@ -55,7 +55,9 @@ public struct ReceivedWAL: Sendable {
 public protocol AddressPort: Sendable {
     func claim(_ role: AddressRole, regardless: Bool) throws
     func release(_ role: AddressRole) throws
-    func held() throws -> Event.Held
+    /// Looks and tells in one piece: from whichever thread, no look overtakes a newer one. Else an address that was just taken would seem
+    /// to be gone, and the role could be given away with it.
+    func tellHeld(_ tell: (Event.Held) -> Void) throws
     /// The beat of a loop that lives: while addresses are lent, the kernel takes them away by itself when it stops (section 9). Never
     /// waits for another call.
     func beat(_ lifetimes: AddressLifetimes)

@@ -41,7 +41,7 @@ package struct Catch: Sendable {
     /// Those that take more than 200 seeds: several things must come together in one order.
     package static let late: Set<Flaw> = [
         .arbiterChangedInSameTerm, .handoverEndForgotten, .recordRewrittenInSameTerm, .soleFromBeforeTheLoss,
-        .handoverWithoutEnd, .guardArmedAfterPaired, .wordInsteadOfGrant,
+        .handoverWithoutEnd, .guardArmedAfterPaired, .wordInsteadOfGrant, .foreignTakesOver, .followsUntaken,
     ]
 
     /// Seeds from `from` on, until one breaks a rule. `goOn` says whether there is still time.

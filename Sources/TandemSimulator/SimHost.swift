@@ -36,6 +36,10 @@ package final class SimHost {
     var backlog: [Happening] = []
     /// When the newest look at PostgreSQL reaches the agent.
     var toldUntil: Int64 = 0
+    /// The same of the addresses.
+    var heldToldUntil: Int64 = 0
+    /// When what had piled up is worked off.
+    var workedOff: Int64 = 0
     /// A person is working here: nothing starts the agent by itself.
     var isInHand = false
     var hasExited = false

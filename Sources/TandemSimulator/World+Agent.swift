@@ -10,7 +10,7 @@ extension World {
         host.hasExited = false
         host.hungUntil = nil
         host.backlog = []
-        host.toldUntil = now
+        (host.toldUntil, host.heldToldUntil, host.workedOff) = (now, now, now)
         host.node = Node(policy: host.nextPolicy ?? host.node.policy)
         host.nextPolicy = nil
         host.node.flaw = flaw
@@ -51,6 +51,7 @@ extension World {
         let waiting = host.backlog
         host.backlog = []
         for (place, what) in waiting.enumerated() { later(.microseconds(100 * place + 100), what) }
+        host.workedOff = now + Int64(100_000 * (waiting.count + 1))
     }
 
     func ticked(_ host: SimHost, _ run: Int) {
@@ -86,12 +87,18 @@ extension World {
 
     /// What is seen is told a little later: a fact may be older than what was done since. But one thread looks, so no look overtakes a newer one.
     func observe(_ host: SimHost, after delay: Duration) {
-        host.toldUntil = max(host.toldUntil, now + delay.nanoseconds)
+        host.toldUntil = max(host.toldUntil, now + delay.nanoseconds, host.workedOff)
         queue.put(.event(host.party, run: host.run, .postgres(seen(host))), at: host.toldUntil)
     }
 
+    /// Into the agent's mailbox: behind what has piled up in it. No look at the addresses overtakes a newer one, either.
     func tell(_ host: SimHost, _ event: Event, after delay: Duration = .zero) {
-        later(delay, .event(host.party, run: host.run, event))
+        var time = max(now + delay.nanoseconds, host.workedOff)
+        if case .addresses = event {
+            time = max(time, host.heldToldUntil)
+            host.heldToldUntil = time
+        }
+        queue.put(.event(host.party, run: host.run, event), at: time)
     }
 
     package func command(_ host: SimHost, _ command: Command) -> RequestID {

@@ -84,7 +84,7 @@ struct AgentAssembly {
                 version: Version.text)
         }
         let tellAddresses: @Sendable () -> Void = { [log] in
-            do { agent.post(.addresses(try addresses.held())) } catch {
+            do { try addresses.tellHeld { agent.post(.addresses($0)) } } catch {
                 log.warning("the addresses could not be listed", metadata: ["reason": "\(error)"])
             }
         }

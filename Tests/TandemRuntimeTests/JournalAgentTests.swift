@@ -28,7 +28,7 @@ import Testing
         func look() -> LocalPostgres { JournalStory.instance(.stopped) }
         func claim(_ role: AddressRole, regardless: Bool) throws {}
         func release(_ role: AddressRole) throws {}
-        func held() throws -> Event.Held { .init(primary: .none, standby: .none) }
+        func tellHeld(_ tell: (Event.Held) -> Void) throws { tell(.init(primary: .none, standby: .none)) }
         func survey() throws -> Survey { .plain }
         func rejoin(_ way: RejoinWay) throws {}
         func beat(_ lifetimes: AddressLifetimes) {}

@@ -14,6 +14,7 @@ final class AddressAdapter: AddressPort {
     private let beats = Mutex(Beats())
     /// Before a beat has said otherwise.
     private let cautious: Duration?
+    private let telling = Mutex(())
     private let beatLane = Lane(name: "address-beat")
 
     /// The lifetimes of the last beat, and what the kernel was told of them.
@@ -143,7 +144,11 @@ final class AddressAdapter: AddressPort {
         }
     }
 
-    func held() throws -> Event.Held {
+    func tellHeld(_ tell: (Event.Held) -> Void) throws {
+        try telling.withLock { _ in tell(try held()) }
+    }
+
+    private func held() throws -> Event.Held {
         func extent(_ addresses: RoleAddresses) throws -> Event.Extent {
             let count = try addresses.held().count
             return count == 0 ? .none : count == addresses.addresses.count ? .all : .some
