@@ -90,7 +90,9 @@ extension Node {
             }
             return
         }
-        if mine.primary == policy.node, mine.bond == .sole, !record.forced, record.bond == .sole, record.step == 1 {
+        if mine.primary == policy.node, mine.bond == .sole, !record.forced, record.bond == .sole, record.step == 1,
+            record.began == nil
+        {
             guard mayGoAbove(mine, at: now) else { return }
             notice(
                 .warning,

@@ -36,4 +36,6 @@ package enum Flaw: String, CaseIterable, Sendable, Codable {
     case witnessForgetsPromise  // 3.1
     case leaseOnOneClock  // 3.1
     case streamsUncompared  // 9
+    case foreignTakesOver  // 4.4, 9
+    case followsUntaken  // 4.4, 9
 }

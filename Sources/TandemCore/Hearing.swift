@@ -83,6 +83,7 @@ extension Node {
         case .promoting, .primary, .handingOver, .stopping, .halted: return false
         }
         return mine.arbiter == .witness && mine.primary == policy.peer && mine.bond == .sole && mine.step == 1 && !mine.forced
+            && mine.began == nil
             && theirs.primary == policy.node && theirs.bond == .sole && mine.isNewer(than: theirs)
             && postgres?.copy?.copy == theirs.primaryCopy && postgres?.copy?.node == policy.node
             // A word from before it took the role, long on its way, looks the same.

@@ -45,7 +45,8 @@ extension Node {
         writing = newer
         // A handover of this node's own carries the note with it: durable together.
         var notes = notes
-        if newer.primary == policy.peer, newer.handoverEnd != nil { notes.follows = newer.handoverEnd }
+        // An instance that somebody promoted ends elsewhere than it says.
+        if newer.primary == policy.peer, newer.handoverEnd != nil, !rejoin.isForeign { notes.follows = newer.handoverEnd }
         notesOrdered = notes
         effects.append(.writeLedger(newer, notes))
     }

@@ -55,6 +55,8 @@ public struct Promoting: Hashable, Sendable, Codable {
     public var failures = 0
     /// The term from which this one descends, where the numbers do not say it.
     public var parent: Term?
+    /// What accepts writes here is this node's own doing: its promotion was ordered, or the role came back that this node gave away.
+    var isOwnBranch: Bool?
 
     public enum Reason: Hashable, Sendable, Codable {
         /// The primary's own instance had to be started (5.1 to 5.3).

@@ -12,6 +12,8 @@ public struct LedgerDocument: Codable, Hashable, Sendable {
     public var arbiter: String
     public var lease_ms: Int64
     public var handover_end: String?
+    /// After the handover that began this term: its end.
+    public var term_began: String?
     public var forced: Bool?
     public var paused: Paused?
 
@@ -34,6 +36,7 @@ public struct LedgerDocument: Codable, Hashable, Sendable {
         arbiter = ledger.arbiter.rawValue
         lease_ms = ledger.lease.milliseconds
         handover_end = ledger.handoverEnd?.description
+        term_began = ledger.handoverEnd == nil ? ledger.began?.description : nil
         forced = ledger.forced ? true : nil
         paused = ledger.paused.map { Paused(standby_copy: $0.standby?.text, awaited: $0.isAwaited) }
     }
@@ -54,6 +57,11 @@ public struct LedgerDocument: Codable, Hashable, Sendable {
             guard bond == .paired else { throw WireError("a sole ledger with the end of a handover") }
             end = lsn
         }
+        var began: LSN?
+        if let text = term_began {
+            guard let lsn = LSN(text), end == nil else { throw WireError("`\(text)` is no position that a term began at") }
+            began = lsn
+        }
         guard !primary.isEmpty, !cluster.isEmpty else { throw WireError("an empty name") }
         // Far beyond what a pair can reach, and far below where counting would overflow.
         guard term < WireLimit.count, step < WireLimit.count else { throw WireError("a term or step beyond all bounds") }
@@ -64,7 +72,7 @@ public struct LedgerDocument: Codable, Hashable, Sendable {
         return Ledger(
             cluster: cluster, term: Term(term), step: step, primary: NodeName(primary), bond: bond,
             primaryCopy: try Self.copy(primary_copy), standbyCopy: standbyCopy, arbiter: arbiter, lease: lease, handoverEnd: end,
-            forced: forced ?? false, paused: try pause(bond))
+            began: began, forced: forced ?? false, paused: try pause(bond))
     }
 
     private func pause(_ bond: Bond) throws(WireError) -> Pause? {

@@ -113,6 +113,76 @@ import Testing
         world.expectWholeWithHelp(primary: "a")
     }
 
+    /// S4: positions on such a branch say nothing of what it holds. The role goes back to who gave it, and nothing is missed.
+    @Test func anInstanceThatIsPromotedByHandDuringAHandoverTakesNoRole() {
+        var givenBack = 0
+        for seed in UInt64(1)...20 {
+            let world = promotedDuringAHandover(seed, .milliseconds(Int(seed) * 10), flaw: nil)
+            world.run(.seconds(20))
+            #expect(world.violation == nil, "\(seed): \(world.violation?.text ?? "")")
+            world.expectWhole(primary: world.b.ledger?.primary ?? "a", within: .seconds(60))
+            if world.transcript.contains(where: { $0.text.contains("handed over to a") }) { givenBack += 1 }
+        }
+        #expect(givenBack > 3, "else this tells nothing")
+    }
+
+    @Test func withTheRoleItWouldLoseWhatThePrimaryAcknowledged() {
+        // It must lack what was acknowledged in the last milliseconds, and no more than what its own promotion wrote.
+        let broken = (UInt64(1)...100).lazy.compactMap { seed in
+            promotedDuringAHandover(seed, .milliseconds(Int(seed) % 10 * 15), flaw: .foreignTakesOver).violation
+        }.first
+        #expect(broken?.rule == .asynchronousLoss, "\(String(describing: broken))")
+    }
+
+    /// The primary was promoted at its boot and dies at once. Its handover is on its way when the standby, which does not hear it, is granted the
+    /// role: to the same timeline number. Its old primary follows only who has taken what it gave.
+    @Test func theRoleIsClaimedWhileTheHandoverIsOnItsWay() {
+        var claimed = 0
+        for seed in UInt64(1)...20 {
+            let world = claimedDuringAHandover(seed, flaw: nil)
+            #expect(world.violation == nil, "\(seed): \(world.violation?.text ?? "")")
+            world.expectWhole(primary: world.a.ledger?.primary ?? "b", within: .seconds(60))
+            let texts = world.transcript.map(\.text)
+            if texts.contains("handed over to b"), texts.contains(where: { $0.hasPrefix("the witness grants the role") }) {
+                claimed += 1
+            }
+        }
+        #expect(claimed > 3, "else this tells nothing")
+    }
+
+    @Test func whoFollowsWhatWasNotTakenMixesBranches() {
+        let broken = (UInt64(1)...20).compactMap { claimedDuringAHandover($0, flaw: .followsUntaken).violation }
+        #expect(!broken.isEmpty && broken.allSatisfy { $0.rule == .onlyData }, "\(broken)")
+    }
+
+    private func promotedDuringAHandover(_ seed: UInt64, _ after: Duration, flaw: Flaw?) -> World {
+        let world = Scene.whole(Setup(mode: .asynchronous, arbiter: .witness), seed: seed, flaw: flaw, transcript: true)
+        world.ask(world.a, .switchover(to: nil, dryRun: false))
+        world.run(.seconds(2)) { if case .ending = handing($0.a)?.phase { true } else { false } }
+        world.run(after)
+        world.strike(.promotedByHand(.b))
+        world.run(.seconds(2))
+        return world
+    }
+
+    private func claimedDuringAHandover(_ seed: UInt64, flaw: Flaw?) -> World {
+        let world = Scene.whole(Setup(mode: .asynchronous, arbiter: .witness), seed: seed, flaw: flaw, transcript: true)
+        world.strike(.witnessDies, lasting: .seconds(3))
+        world.powerOff(world.a)
+        world.run(.seconds(1))
+        world.boot(world.a)
+        world.run(.seconds(10)) { $0.a.agentRuns && $0.a.state == .primary }
+        world.strike(.postmasterDies(.a, orphans: false))
+        world.run(.seconds(1)) { handing($0.a)?.replayed != nil }
+        world.strike(.stall(.a, .b), lasting: .seconds(5))
+        world.run(.seconds(20))
+        return world
+    }
+
+    private func handing(_ host: SimHost) -> HandingOver? {
+        if case .handingOver(let handing) = host.node.state { handing } else { nil }
+    }
+
     private func promoteByHandUnseen(_ world: World) {
         world.strike(.agentDies(.b), lasting: .seconds(60))
         world.run(.milliseconds(100))

@@ -79,19 +79,21 @@ public struct Ledger: Hashable, Sendable, Codable {
         var arbiter: ArbiterKind
         var lease: Duration
         var handoverEnd: LSN?
+        var began: LSN?
         var forced: Bool
         var paused: Pause?
     }
 
     public init(
         cluster: String, term: Term, step: UInt64, primary: NodeName, bond: Bond, primaryCopy: CopyID, standbyCopy: CopyID?,
-        arbiter: ArbiterKind, lease: Duration = .zero, handoverEnd: LSN? = nil, forced: Bool = false, paused: Pause? = nil
+        arbiter: ArbiterKind, lease: Duration = .zero, handoverEnd: LSN? = nil, began: LSN? = nil, forced: Bool = false,
+        paused: Pause? = nil
     ) {
         page = Page(
             Content(
                 cluster: cluster, term: term, step: step, primary: primary, bond: bond, primaryCopy: primaryCopy,
-                standbyCopy: standbyCopy, arbiter: arbiter, lease: lease, handoverEnd: handoverEnd, forced: forced, paused: paused
-            ))
+                standbyCopy: standbyCopy, arbiter: arbiter, lease: lease, handoverEnd: handoverEnd,
+                began: handoverEnd ?? began, forced: forced, paused: paused))
     }
 
     private func changed(_ change: (inout Content) -> Void) -> Ledger {
@@ -147,6 +149,12 @@ public struct Ledger: Hashable, Sendable, Codable {
         get { page.content.handoverEnd }
         set { self = changed { $0.handoverEnd = newValue } }
     }
+    /// In every ledger of a term that a handover has begun: where the WAL of the term before ends. nil: it began with a grant, or otherwise. Both
+    /// may have been made in one term, of which only one counts (4.3, 4.4).
+    public var began: LSN? {
+        get { page.content.began }
+        set { self = changed { $0.began = newValue } }
+    }
     /// A person accepted that commits may be lost (4.3).
     public var forced: Bool {
         get { page.content.forced }
@@ -173,10 +181,11 @@ extension Ledger {
         term == other.term && step == other.step && self != other
     }
 
-    /// The next step of this term, in which the other node may not be promoted (4.1).
+    /// The next step of this term, in which the other node may not be promoted (4.1). After a handover one is left out: `(T, 1, X, sole)` is what the
+    /// arbiter grants, perhaps while the handover is on its way, and no two contents may carry one number (5.6).
     public func sole() -> Ledger {
         changed {
-            $0.step += 1
+            $0.step += handoverEnd == nil ? 1 : 2
             $0.bond = .sole
             $0.standbyCopy = nil
             $0.handoverEnd = nil
@@ -199,6 +208,7 @@ extension Ledger {
         var next = sole()
         next.paused = paused
         next.term = max(self.term, term).next(for: primary, besides: other)
+        next.began = nil
         next.step = 1
         return next
     }

@@ -72,6 +72,7 @@ extension Node {
     /// A grant for this node that stands in the record, whether it came as an answer or was found there (4.3).
     var grant: Ledger? {
         guard let record = arbiter.last?.record, record.primary == policy.node, record.bond == .sole, record.step == 1,
+            record.began == nil,
             let mine = newest, mine.primary == policy.peer, record.isNewer(than: mine)
         else { return nil }
         if flaw == .claimAfterHandover { return record }

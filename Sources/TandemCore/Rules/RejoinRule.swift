@@ -122,9 +122,11 @@ extension Node {
             }
             return isOurs ? .isolated : nil
         }
-        // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4).
+        // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4). But only once the other node has
+        // taken it with this end: it may have claimed the role meanwhile, and opened without what it had not heard of.
         if let fork = notes.follows, ledger.primary == policy.peer, instance.failure == nil, isOurs, rejoin.asked != .fresh,
-            !rejoin.isForeign
+            !rejoin.isForeign,
+            peer.last?.ledger.map({ $0.primary == policy.peer && $0.began == fork }) == true || flaw == .followsUntaken
         {
             return .follower(fork: fork)
         }

@@ -8,6 +8,7 @@ extension Node {
             case .receiving, .writing, .promoting: break
             }
         }
+        if handsForeignBack(promoting, at: now) { return }
         switch promoting.rung {
         case .starting:
             guard let postgres, !haltIfCopyIsAnother(at: now) else { return }
@@ -86,6 +87,7 @@ extension Node {
             if let end = endToReach(promoting), postgres?.received.map({ $0 < end }) ?? true {
                 next.rung = receive(upTo: end)
             } else {
+                next.isOwnBranch = true
                 next.rung = promoteNow()
             }
         }
@@ -167,9 +169,24 @@ extension Node {
 
     /// 4.4: this node cannot be promoted and never opened, so the old primary holds everything: the role goes back.
     private mutating func handBack(_ handover: Ledger, at now: Instant) {
-        guard postgres?.isOpen != true, peer.isHeard(within: policy.silence, at: now) else { return }
+        guard postgres?.isOpen != true || rejoin.isForeign, peer.isHeard(within: policy.silence, at: now) else { return }
         notice(.error, "this node cannot be promoted: the role goes back to \(policy.peer)")
         beginHandover(.returned(handover), at: now)
+    }
+
+    /// 4.4, 9: somebody has promoted the instance before this node did. While the old primary is not heard, it is only ended.
+    private mutating func handsForeignBack(_ promoting: Promoting, at now: Instant) -> Bool {
+        guard case .handover(let handover) = promoting.reason, promoting.isOwnBranch != true, flaw != .foreignTakesOver else {
+            return false
+        }
+        if postgres?.isOpen == true, !rejoin.isForeign {
+            rejoin.isForeign = true
+            notice(.error, Node.foreign, [.init("handover", handover)])
+        }
+        guard rejoin.isForeign else { return false }
+        handBack(handover, at: now)
+        if case .promoting = state { keepInstanceRecovering(at: now) }
+        return true
     }
 
     mutating func ledgerWritten(_ promoting: Promoting, _ written: Ledger, at now: Instant) {

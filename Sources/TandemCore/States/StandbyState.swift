@@ -19,11 +19,25 @@ extension Node {
         }
     }
 
+    /// 9: positions say nothing of what such a branch holds: with the role, what the primary acknowledged would be given up for it (4.4).
+    static let foreign =
+        "PostgreSQL was promoted here by somebody while the primary handed over, so its WAL has left the primary's"
+
     /// 4.4, step 4: the primary has handed over to this node, durably.
     mutating func takeOver(_ handover: Ledger, at now: Instant) {
         guard case .standby = state, let end = handover.handoverEnd else { return }
         guard let mark = postgres?.copy, mark.node == policy.node, mark.copy == handover.primaryCopy else {
             return refuseOnce(.otherCopy(ledger: handover.primaryCopy, here: postgres?.copy?.copy))
+        }
+        // It comes back unused: up to there everything is this node's own, whatever a late look says of its instance.
+        let isReturned = newest?.primary == policy.peer && newest?.handoverEnd == end
+        if isReturned { rejoin.isForeign = false }
+        if !isReturned, flaw != .foreignTakesOver, rejoin.isForeign || postgres?.isOpen == true {
+            // It is ended first, and then the role goes back.
+            rejoin.isForeign = true
+            notice(.error, Node.foreign, [.init("handover", handover)])
+            return enter(
+                .promoting(Promoting(since: now, reason: .handover(handover), rung: .starting)), because: .handoverTaken)
         }
         notice(.info, "the primary hands over: WAL up to \(end) is to be received", [.init("handover", handover)])
         if flaw == .handoverEndForgotten || flaw == .promotedBeforeWAL {
@@ -31,8 +45,9 @@ extension Node {
                 .promoting(Promoting(since: now, reason: .handover(handover), rung: .arming(handover))), because: .handoverTaken)
         }
         let operation = nextOperation()
-        enter(
-            .promoting(Promoting(since: now, reason: .handover(handover), rung: .receiving(operation))), because: .handoverTaken)
+        var promoting = Promoting(since: now, reason: .handover(handover), rung: .receiving(operation))
+        promoting.isOwnBranch = isReturned ? true : nil
+        enter(.promoting(promoting), because: .handoverTaken)
         order(.receiveWAL(upTo: end, operation))
     }
 }

@@ -49,7 +49,8 @@ extension Witness {
         guard ledger.bond == .paired, ledger.primary != node, ledger.cluster == record.cluster, let copy = ledger.standbyCopy,
             !record.isNewer(than: ledger), !record.contradicts(ledger)
         else { return false }
-        guard granted.primary == node, granted.bond == .sole, granted.step == 1, granted.primaryCopy == copy, !granted.forced,
+        guard granted.primary == node, granted.bond == .sole, granted.step == 1, granted.began == nil,
+            granted.primaryCopy == copy, !granted.forced,
             granted.cluster == ledger.cluster, granted.term == ledger.term.next(for: node, besides: ledger.primary)
         else { return false }
         return flaw == .witnessForgetsPromise || !(promise?.isKept(at: now) ?? false)
