@@ -22,7 +22,7 @@ extension OnHosts {
                     // Handover, consent, paired (which leaves one number out): and none more while nothing happens.
                     let status = try pair.status(pair.host(target))
                     #expect(status.term == UInt64(3 + round))
-                    #expect(status.step.map { $0 <= 3 } == true, "the bond swings: step \(status.step ?? 0)")
+                    #expect(status.step.map { $0 <= 4 } == true, "the bond swings: step \(status.step ?? 0)")
                 }
             }
         }
