@@ -28,6 +28,7 @@ extension Node {
                 instance.failure = nil
                 // That was about the directory as it was before.
                 notes.follows = nil
+                isForeign = false
             }
             return
         }

@@ -46,7 +46,7 @@ extension Node {
         // A handover of this node's own carries the note with it: durable together.
         var notes = notes
         // An instance that somebody promoted ends elsewhere than it says.
-        if newer.primary == policy.peer, newer.handoverEnd != nil, !rejoin.isForeign { notes.follows = newer.handoverEnd }
+        if newer.primary == policy.peer, newer.handoverEnd != nil, !isForeign { notes.follows = newer.handoverEnd }
         notesOrdered = notes
         effects.append(.writeLedger(newer, notes))
     }

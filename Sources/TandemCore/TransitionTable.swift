@@ -17,7 +17,7 @@ public enum Cause: String, Hashable, Sendable, Codable, CaseIterable {
     case mayOpen, adopted, notConfirmed, promoted, restartedAsStandby, recoveryToConfirm
     case granted, word, handoverTaken
     case planned, askedThere, preference, crash, hang, storage, crashLoop, gatewayLost, leaving, handedOver, handoverRefused,
-        startedHere, handedBack
+        startedHere, handedBack, handoverLost
     case leaseEnded
     case stopRequested
 }
@@ -57,6 +57,10 @@ public enum TransitionTable {
         row(.promoting, .primary, .promoted, "PostgreSQL accepts writes, and what it shows is confirmed", "4.3, 4.4, 5.3"),
         row(.promoting, .standby, .newerLedger, "a newer ledger names the other node", "5.6"),
         row(.promoting, .waiting, .leaseEnded, "the lease ended before clients were let in", "3.1"),
+        row(
+            .promoting, .standby, .handoverLost,
+            "the host that handed over is gone before all of its WAL was here: the old ledger stands",
+            "4.3, 4.4"),
         row(.promoting, .handingOver, .handedBack, "cannot be promoted and never opened: the role goes back", "4.4"),
         row(.promoting, .halted, .otherCopy, "another data directory stands in the place of the primary's", "5.7"),
         row(.promoting, .halted, .contradiction, "one number, two contents", "5.6"),

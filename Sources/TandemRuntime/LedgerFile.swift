@@ -18,6 +18,7 @@ public struct LedgerFile: LedgerPort {
         var follow_end: String?
         var witness: Witness?
         var primary_in_boot: String?
+        var foreign: Bool?
 
         struct Witness: Codable {
             var generation: UInt64
@@ -29,6 +30,7 @@ public struct LedgerFile: LedgerPort {
             self.ledger = LedgerDocument(ledger)
             peer_heard_in_boot = notes.peerHeardIn?.text
             primary_in_boot = notes.primaryIn?.text
+            foreign = notes.isForeign
             follow_end = notes.follows?.description
             witness = notes.witness.map { Witness(generation: $0.generation, term: $0.term.number, step: $0.step) }
         }
@@ -36,6 +38,7 @@ public struct LedgerFile: LedgerPort {
         func notes() throws(WireError) -> Notes {
             var notes = Notes(peerHeardIn: peer_heard_in_boot.map { BootID($0) })
             notes.primaryIn = primary_in_boot.map { BootID($0) }
+            notes.isForeign = foreign
             if let follow_end {
                 guard let lsn = LSN(follow_end) else { throw WireError("`follow_end` is no WAL position") }
                 notes.follows = lsn

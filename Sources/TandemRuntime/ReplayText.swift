@@ -167,6 +167,7 @@ enum ReplayText {
         if notes.peerHeardIn != nil { parts.append("the other node agreed in this boot") }
         if let end = notes.follows { parts.append("this node handed over, its WAL ends at \(end)") }
         if let seen = notes.witness { parts.append("the witness's record was (\(seen.term), \(seen.step))") }
+        if notes.isForeign == true { parts.append("the instance was open without the right to, and was not compared since") }
         return parts.isEmpty ? "nothing" : parts.joined(separator: "; ")
     }
 

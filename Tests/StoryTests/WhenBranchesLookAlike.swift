@@ -155,6 +155,17 @@ import Testing
         #expect(!broken.isEmpty && broken.allSatisfy { $0.rule == .onlyData }, "\(broken)")
     }
 
+    /// In synchronous mode this node holds every acknowledged commit, so it must not wait for ever for the rest (4.3).
+    @Test(arguments: UInt64(1)...5) func whoHandedOverIsGoneBeforeTheEndOfItsWALIsHere(_ seed: UInt64) {
+        let world = Scene.whole(Setup(arbiter: .witness), seed: seed, transcript: true)
+        world.strike(.effectsFail(.b, .receiveWAL, 1000))
+        world.strike(.postmasterDies(.a, orphans: false))
+        world.run(.seconds(5)) { $0.b.state == .promoting }
+        world.powerOff(world.a)
+        world.expectAlone(world.b, within: .seconds(30))
+        #expect(world.transcript.contains { $0.text.hasPrefix("the witness grants the role") })
+    }
+
     private func promotedDuringAHandover(_ seed: UInt64, _ after: Duration, flaw: Flaw?) -> World {
         let world = Scene.whole(Setup(mode: .asynchronous, arbiter: .witness), seed: seed, flaw: flaw, transcript: true)
         world.ask(world.a, .switchover(to: nil, dryRun: false))

@@ -67,10 +67,14 @@ public struct Notes: Hashable, Sendable, Codable {
     public var witness: WitnessSeen?
     /// The boot of this host in which it ran as primary last (3, arbiter `manual`).
     public var primaryIn: BootID?
+    /// True: the instance here was seen open without the right to, so its WAL may have left the primary's; until it was compared, or led (9).
+    public var isForeign: Bool?
     public init(
-        peerHeardIn: BootID? = nil, follows: LSN? = nil, witness: WitnessSeen? = nil, primaryIn: BootID? = nil
+        peerHeardIn: BootID? = nil, follows: LSN? = nil, witness: WitnessSeen? = nil, primaryIn: BootID? = nil,
+        isForeign: Bool? = nil
     ) {
         self.primaryIn = primaryIn
+        self.isForeign = isForeign
         self.peerHeardIn = peerHeardIn
         self.follows = follows
         self.witness = witness

@@ -55,7 +55,7 @@ extension Node {
     func standbyRefusals(at now: Instant) -> [Refusal] {
         var own = lends && !peer.isHeard(within: policy.silence, at: now) ? mayClaim(at: now).refusals : eligibility(at: now)
         // A branch that was not compared is given no role in order: in asynchronous mode a handover would take it for the primary's (4.4).
-        if rejoin.isForeign || instance.isIsolated && policy.mode == .asynchronous && postgres?.isStreaming == false {
+        if isForeign || instance.isIsolated && policy.mode == .asynchronous && postgres?.isStreaming == false {
             own.append(.notStreaming)
         }
         if !own.contains(where: { $0.code == "primaryStarts" }), let since = primaryStartsSince(at: now) {

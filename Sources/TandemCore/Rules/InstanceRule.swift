@@ -59,7 +59,7 @@ extension Node {
                 .error,
                 "PostgreSQL accepts writes here without the right to: it is ended at once and started again as a standby; who promoted it?"
             )
-            rejoin.isForeign = true
+            isForeign = true
             endInstance()
         case .silent(let span) where span > policy.hangPatience:
             notice(.warning, "PostgreSQL has answered nothing for \(span.text): it is ended and started again")

@@ -32,8 +32,6 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
     var refusal: String?
     /// A person asked for it: neither the window nor a pause after a failure holds it up.
     var asked: Asked?
-    /// It was open without the right to, so only a survey tells whether it may follow.
-    var isForeign = false
     /// The term in which it was seen streaming from the other one, and has not been open since: it is the same branch.
     var streamedIn: Term?
     /// Since when what was found waits for the other one to be confirmed.
@@ -84,7 +82,6 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
             notBefore = now + retry * (1 << min(failures, 8))
         case .done, .position, .promoted:
             asked = nil
-            isForeign = false
             failures = 0
             failure = nil
             notBefore = nil
@@ -94,6 +91,13 @@ struct RejoinKeeper: Hashable, Sendable, Codable {
 }
 
 extension Node {
+    /// It was open without the right to, so only a survey tells whether it may follow. Durable: who forgot it would take its positions for ones
+    /// on the primary's branch.
+    var isForeign: Bool {
+        get { notes.isForeign == true }
+        set { notes.isForeign = newValue ? true : nil }
+    }
+
     /// The other node leads, by a ledger that both have, and its instance is open: there is something to follow.
     func peerServes(at now: Instant) -> Bool {
         guard peerIsOpen(at: now), let role = peer.report?.role else { return false }
@@ -125,7 +129,7 @@ extension Node {
         // Handed over: where this instance's WAL ends is known exactly, so nobody needs to be asked (4.4). But only once the other node has
         // taken it with this end: it may have claimed the role meanwhile, and opened without what it had not heard of.
         if let fork = notes.follows, ledger.primary == policy.peer, instance.failure == nil, isOurs, rejoin.asked != .fresh,
-            !rejoin.isForeign,
+            !isForeign,
             peer.last?.ledger.map({ $0.primary == policy.peer && $0.began == fork }) == true || flaw == .followsUntaken
         {
             return .follower(fork: fork)
@@ -177,7 +181,7 @@ extension Node {
         case .plain:
             rejoin.survey = nil
             if rejoin.asked == .anyWay { rejoin.asked = nil }
-            rejoin.isForeign = false
+            isForeign = false
             return isOurs ? .standby : nil
         // A person works there (4.7): nothing is changed, and it serves what it has.
         case _ where ledger.paused != nil:

@@ -166,7 +166,7 @@ extension Node {
     mutating func ledgerWritten(_ handing: HandingOver, _ written: Ledger, at now: Instant) {
         guard handing.phase == .writing(written) else { return }
         // Consent is given: from now on this node is the standby.
-        if !rejoin.isForeign { notes.follows = written.handoverEnd }
+        if !isForeign { notes.follows = written.handoverEnd }
         notice(.info, "handed over to \(policy.peer)", [.init("handover", written)])
         if case .planned(let id?) = handing.reason {
             request = PendingRequest(origin: .here(id), kind: .switchover, since: now)

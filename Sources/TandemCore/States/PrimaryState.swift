@@ -2,7 +2,7 @@
 
 extension Node {
     mutating func becomePrimary(because cause: Cause, at now: Instant) {
-        rejoin.isForeign = false
+        isForeign = false
         if case .promoting(let promoting) = state, case .failover(let id, _) = promoting.reason {
             order(.answer(id, .done("\(policy.node) is primary, alone, in term \(ledger?.term ?? Term(0))")))
         }

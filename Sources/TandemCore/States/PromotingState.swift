@@ -25,6 +25,9 @@ extension Node {
             }
         case .retrying(let due):
             guard now >= due else { return }
+            if promoting.failures >= 3, isOrphaned(promoting, at: now) {
+                return enter(.standby(Standby(since: now, prepared: nil)), because: .handoverLost)
+            }
             var again = promoting
             again.rung = .starting
             state = .promoting(again)
@@ -125,7 +128,10 @@ extension Node {
             next.failures += 1
             next.rung = .retrying(now + policy.retry)
             state = .promoting(next)
-            if next.failures >= 3, case .handover(let handover) = promoting.reason { handBack(handover, at: now) }
+            guard next.failures >= 3, case .handover(let handover) = promoting.reason else { return }
+            // It may have happened all the same, after the last look.
+            if case .promoting = promoting.rung { isForeign = true }
+            handBack(handover, at: now)
         case (.receiving(operation), _):
             // It says so itself; until the next look, the last one would have it fetched again and again.
             if let end = received(promoting) {
@@ -169,9 +175,16 @@ extension Node {
 
     /// 4.4: this node cannot be promoted and never opened, so the old primary holds everything: the role goes back.
     private mutating func handBack(_ handover: Ledger, at now: Instant) {
-        guard postgres?.isOpen != true || rejoin.isForeign, peer.isHeard(within: policy.silence, at: now) else { return }
+        guard postgres?.isOpen != true || isForeign, peer.isHeard(within: policy.silence, at: now) else { return }
         notice(.error, "this node cannot be promoted: the role goes back to \(policy.peer)")
         beginHandover(.returned(handover), at: now)
+    }
+
+    /// 4.4: who handed over is gone, with WAL that was to be received first, and the handover's ledger was not written here. The one before it
+    /// stands, by which this node holds every acknowledged commit: 4.3 decides.
+    private func isOrphaned(_ promoting: Promoting, at now: Instant) -> Bool {
+        guard case .handover(let handover) = promoting.reason, let newest, handover.isNewer(than: newest) else { return false }
+        return !peer.isHeard(within: policy.silence, at: now)
     }
 
     /// 4.4, 9: somebody has promoted the instance before this node did. While the old primary is not heard, it is only ended.
@@ -179,13 +192,15 @@ extension Node {
         guard case .handover(let handover) = promoting.reason, promoting.isOwnBranch != true, flaw != .foreignTakesOver else {
             return false
         }
-        if postgres?.isOpen == true, !rejoin.isForeign {
-            rejoin.isForeign = true
+        if postgres?.isOpen == true, !isForeign {
+            isForeign = true
             notice(.error, Node.foreign, [.init("handover", handover)])
         }
-        guard rejoin.isForeign else { return false }
+        guard isForeign else { return false }
         handBack(handover, at: now)
-        if case .promoting = state { keepInstanceRecovering(at: now) }
+        guard case .promoting = state else { return true }
+        keepInstanceRecovering(at: now)
+        if isOrphaned(promoting, at: now) { enter(.standby(Standby(since: now, prepared: nil)), because: .handoverLost) }
         return true
     }
 

@@ -30,11 +30,11 @@ extension Node {
             return refuseOnce(.otherCopy(ledger: handover.primaryCopy, here: postgres?.copy?.copy))
         }
         // It comes back unused: up to there everything is this node's own, whatever a late look says of its instance.
-        let isReturned = newest?.primary == policy.peer && newest?.handoverEnd == end
-        if isReturned { rejoin.isForeign = false }
-        if !isReturned, flaw != .foreignTakesOver, rejoin.isForeign || postgres?.isOpen == true {
+        let isReturned = newest?.primary == policy.peer && newest?.began == end && notes.follows == end
+        if isReturned { isForeign = false }
+        if !isReturned, flaw != .foreignTakesOver, isForeign || postgres?.isOpen == true {
             // It is ended first, and then the role goes back.
-            rejoin.isForeign = true
+            isForeign = true
             notice(.error, Node.foreign, [.init("handover", handover)])
             return enter(
                 .promoting(Promoting(since: now, reason: .handover(handover), rung: .starting)), because: .handoverTaken)
