@@ -155,6 +155,62 @@ import Testing
         #expect(!broken.isEmpty && broken.allSatisfy { $0.rule == .onlyData }, "\(broken)")
     }
 
+    /// The same, and its agent dies with the role in its hands. Who forgot that somebody promoted the instance would take it the next time.
+    @Test func whatSomebodyPromotedIsNotForgottenByARestart() {
+        var met = 0
+        for seed in UInt64(1)...60 {
+            let world = foreignInAHandover(seed)
+            guard world.b.state == .handingOver else { continue }
+            world.run(.milliseconds(40)) { $0.b.notes.isForeign == true }
+            guard world.b.notes.isForeign == true, world.b.ledger?.term == Term(4) else { continue }
+            met += 1
+            world.strike(.agentDies(.b), lasting: .milliseconds(300))
+            world.run(.seconds(5))
+            #expect(world.violation == nil, "\(seed): \(world.violation?.text ?? "")")
+            let taken = world.transcript.contains { $0.who == "b" && $0.text == "its ledger is now (5, 0, b, paired)" }
+            #expect(!taken, "\(seed)")
+        }
+        #expect(met > 3, "else this tells nothing: \(met)")
+    }
+
+    /// Where such an instance's WAL ends is no point to follow from.
+    @Test func whoGivesTheRoleBackForThatIsCompared() {
+        var met = 0
+        for seed in UInt64(1)...20 {
+            let world = foreignInAHandover(seed)
+            world.run(.seconds(1)) { $0.b.ledger?.primary == "a" && $0.b.ledger?.handoverEnd != nil }
+            guard world.b.ledger?.primary == "a", world.b.ledger?.handoverEnd != nil else { continue }
+            met += 1
+            #expect(world.b.notes.follows == nil && world.b.notes.isForeign == true, "\(seed): \(world.b.notes)")
+        }
+        #expect(met > 3, "else this tells nothing: \(met)")
+    }
+
+    /// A promotion that failed again and again may have happened after the last look.
+    @Test func aPromotionThatFailedIsCompared() {
+        let world = Scene.whole(Setup(arbiter: .witness))
+        world.strike(.effectsFail(.b, .promote, 4))
+        world.ask(world.a, .switchover(to: nil, dryRun: false))
+        world.run(.seconds(20)) { $0.b.ledger?.primary == "a" && $0.b.ledger?.term == Term(6) }
+        #expect(world.b.ledger?.term == Term(6) && world.b.notes.follows == nil && world.b.notes.isForeign == true)
+        world.expectWhole(primary: "a", within: .seconds(60))
+    }
+
+    /// It was promoted by somebody, and who handed over is gone: the handover is nobody's any more, and what is acknowledged is here.
+    @Test(arguments: UInt64(1)...3) func anOrphanThatSomebodyPromotedIsGrantedTheRole(_ seed: UInt64) {
+        let world = Scene.whole(Setup(arbiter: .witness), seed: seed)
+        world.strike(.effectsFail(.b, .receiveWAL, 1000))
+        world.strike(.postmasterDies(.a, orphans: false))
+        world.run(.seconds(5)) { $0.b.state == .promoting }
+        world.powerOff(world.a)
+        world.run(.milliseconds(1300))
+        #expect(world.b.state == .promoting)
+        world.strike(.promotedByHand(.b))
+        world.run(.milliseconds(500)) { $0.b.state == .standby }
+        #expect(world.b.state == .standby)
+        world.expectAlone(world.b, within: .seconds(30))
+    }
+
     /// In synchronous mode this node holds every acknowledged commit, so it must not wait for ever for the rest (4.3).
     @Test(arguments: UInt64(1)...5) func whoHandedOverIsGoneBeforeTheEndOfItsWALIsHere(_ seed: UInt64) {
         let world = Scene.whole(Setup(arbiter: .witness), seed: seed, transcript: true)
@@ -168,12 +224,26 @@ import Testing
 
     private func promotedDuringAHandover(_ seed: UInt64, _ after: Duration, flaw: Flaw?) -> World {
         let world = Scene.whole(Setup(mode: .asynchronous, arbiter: .witness), seed: seed, flaw: flaw, transcript: true)
-        world.ask(world.a, .switchover(to: nil, dryRun: false))
-        world.run(.seconds(2)) { if case .ending = handing($0.a)?.phase { true } else { false } }
+        beginHandover(world)
         world.run(after)
         world.strike(.promotedByHand(.b))
         world.run(.seconds(2))
         return world
+    }
+
+    /// Until the role that was handed over is on its way back, or two seconds are over.
+    private func foreignInAHandover(_ seed: UInt64) -> World {
+        let world = Scene.whole(Setup(mode: .asynchronous, arbiter: .witness), seed: seed, transcript: true)
+        beginHandover(world)
+        world.run(.milliseconds(Int(seed) % 10 * 15))
+        world.strike(.promotedByHand(.b))
+        world.run(.seconds(2)) { $0.b.state == .handingOver }
+        return world
+    }
+
+    private func beginHandover(_ world: World) {
+        world.ask(world.a, .switchover(to: nil, dryRun: false))
+        world.run(.seconds(2)) { if case .ending = handing($0.a)?.phase { true } else { false } }
     }
 
     private func claimedDuringAHandover(_ seed: UInt64, flaw: Flaw?) -> World {

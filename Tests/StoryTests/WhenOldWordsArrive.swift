@@ -1,6 +1,6 @@
-import TandemCore
 import Testing
 
+@testable import TandemCore
 @testable import TandemSimulator
 
 /// Words of a run that is over, and what a witness has forgotten: found by 50,000 seeds, told here in short (sections 1, 3.1, 4.6).
@@ -98,6 +98,32 @@ import Testing
             if case .writeLedger(let ledger, _) = effect { ledger } else { nil }
         }
         #expect(!written.contains { $0.primary == "a" }, "\(written)")
+    }
+
+    /// A handed over to B, consented to its `sole`, and got the role back, as B could not be promoted. All that A said since is still under way when
+    /// that consent comes once more. A's `sole` is no grant that A had given away before (5.6; seed 10315 lost what clients had read by it).
+    @Test func anOldConsentDoesNotUndoARoleThatCameBack() throws {
+        let world = Scene.whole()
+        world.strike(.effectsFail(.b, .promote, 4))
+        world.ask(world.a, .switchover(to: nil, dryRun: false))
+        world.run(.seconds(10)) { $0.a.ledger?.primary == "b" && $0.a.ledger?.bond == .sole }
+        let consent = try #require(world.a.ledger)
+        world.run(.seconds(20)) { $0.b.ledger?.primary == "a" && $0.b.ledger?.bond == .sole }
+        let mine = try #require(world.b.ledger)
+        #expect(consent.primary == "b" && mine.primary == "a" && mine.bond == .sole && mine.isNewer(than: consent), "\(mine)")
+        var node = world.b.node
+        let now = world.b.clock.now(world.now)
+        var old = try #require(node.peer.last)
+        (old.number, old.ledger, old.ask, old.answer) = (1, consent, nil, nil)
+        node.peer.newestLedger = consent
+        let never = SessionID(4711)
+        let effects =
+            node.step(.hello(session: never), at: now + .milliseconds(1))
+            + node.step(.heartbeat(old, .init(sender: never, receiver: world.b.sessionID)), at: now + .milliseconds(2))
+        let written = effects.compactMap { effect -> Ledger? in
+            if case .writeLedger(let ledger, _) = effect { ledger } else { nil }
+        }
+        #expect(!written.contains { $0.primary == "b" }, "\(written)")
     }
 
     /// The witness has started anew, and greets once more before its first answer comes: the answer counts (seed 1045005 heard none for 20 s). One that

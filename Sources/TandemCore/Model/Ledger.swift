@@ -181,8 +181,8 @@ extension Ledger {
         term == other.term && step == other.step && self != other
     }
 
-    /// The next step of this term, in which the other node may not be promoted (4.1). After a handover one is left out: `(T, 1, X, sole)` is what the
-    /// arbiter grants, perhaps while the handover is on its way, and no two contents may carry one number (5.6).
+    /// The next step of this term, in which the other node may not be promoted (4.1). After a handover one is left out: the
+    /// arbiter may grant `(T, 1, X, sole)` while the handover is on its way, and no two contents may carry one number (5.6).
     public func sole() -> Ledger {
         changed {
             $0.step += handoverEnd == nil ? 1 : 2
