@@ -161,8 +161,9 @@ import Testing
         for seed in UInt64(1)...60 {
             let world = foreignInAHandover(seed)
             guard world.b.state == .handingOver else { continue }
-            world.run(.milliseconds(40)) { $0.b.notes.isForeign == true }
-            guard world.b.notes.isForeign == true, world.b.ledger?.term == Term(4) else { continue }
+            // Once it is ended, nothing shows any more who opened it.
+            world.run(.milliseconds(200)) { $0.b.postgres.condition == .stopped }
+            guard world.b.postgres.condition == .stopped, world.b.ledger?.term == Term(4) else { continue }
             met += 1
             world.strike(.agentDies(.b), lasting: .milliseconds(300))
             world.run(.seconds(5))
