@@ -28,6 +28,23 @@ public final class HistoryFile: Sendable {
         }
     }
 
+    /// For `pgtandem history` on the other host: behind what is on its way to the disk. A file that cannot be read is told there.
+    func answer(_ request: HistoryRequestDocument, as node: String, _ reply: @escaping @Sendable ([UInt8]) -> Void) {
+        lane.submit { [self] in
+            var answer = HistoryAnswerDocument(node: node)
+            do {
+                let found = try Self.read(stateDirectory: folder)
+                answer.damaged = found.damaged
+                try answer.fill(with: found.entries.suffix(request.last ?? .max))
+            } catch {
+                answer.problem = "\(error)"
+            }
+            do { reply(try JSON.encode(answer)) } catch {
+                log.warning("the history could not be sent", metadata: ["reason": "\(error)"])
+            }
+        }
+    }
+
     /// Returns when everything is written.
     public func close() { lane.stop() }
 

@@ -9,6 +9,7 @@ public final class PeerDesk: Sendable {
     private let agent: Agent
     private let tail: TailTransfer
     private let join: any JoinPort
+    private let history: HistoryFile
     private let own: HelloDocument
     private let peer: NodeName
     private let compare: @Sendable (_ theirs: [String: String]) -> [String]
@@ -28,12 +29,13 @@ public final class PeerDesk: Sendable {
     public enum Judgement: Sendable { case peer, client, refuse(String) }
 
     public init(
-        agent: Agent, tail: TailTransfer, join: any JoinPort, own: HelloDocument, peer: NodeName, log: Logger,
-        compare: @escaping @Sendable (_ theirs: [String: String]) -> [String]
+        agent: Agent, tail: TailTransfer, join: any JoinPort, history: HistoryFile, own: HelloDocument, peer: NodeName,
+        log: Logger, compare: @escaping @Sendable (_ theirs: [String: String]) -> [String]
     ) {
         self.agent = agent
         self.tail = tail
         self.join = join
+        self.history = history
         self.own = own
         self.peer = peer
         self.log = log
@@ -95,6 +97,11 @@ public final class PeerDesk: Sendable {
             lane.submit { [self] in attempt("read WAL for the other host") { try tail.serve(payload, reply: reply) } }
         case FrameKind.joinRequest:
             lane.submit { [self] in attempt("answer `pgtandem join`") { try answer(payload, reply) } }
+        case FrameKind.historyRequest:
+            attempt("answer `pgtandem history`") {
+                let request = try JSON.decode(HistoryRequestDocument.self, from: payload)
+                history.answer(request, as: own.node) { reply(FrameKind.historyAnswer, $0) }
+            }
         default:
             log.warning("a frame of an unknown kind was dropped", metadata: ["kind": "\(kind)"])
         }

@@ -8,6 +8,9 @@ public enum FrameKind {
     public static let walData: UInt8 = 0x84
     public static let joinRequest: UInt8 = 5
     public static let joinAnswer: UInt8 = 0x86
+    /// `pgtandem history` on the other host. The answer carries bulk.
+    public static let historyRequest: UInt8 = 7
+    public static let historyAnswer: UInt8 = 0x88
     /// Between a node and the witness.
     public static let witnessRequest: UInt8 = 9
     public static let witnessAnswer: UInt8 = 10
@@ -32,7 +35,8 @@ public struct HelloDocument: Codable, Sendable {
     /// PostgreSQL's, by which the witness knows the pair; a node that has no data directory yet has none.
     public var system_identifier: UInt64?
 
-    public static let spoken = [1]
+    /// 1 had ledgers that do not say how their term began (`term_began`): who drops that takes one branch of WAL for another.
+    public static let spoken = [2]
 
     public init(
         program: String, cluster: String, node: String, session: UInt64, boot: String, digest: String,

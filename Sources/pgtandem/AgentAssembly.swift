@@ -66,9 +66,8 @@ struct AgentAssembly {
         let journal = try Journal(folder: configuration.stateDirectory + "/journal", program: Version.text, log: log)
         let configuration = self.configuration
         let desk = PeerDesk(
-            agent: agent, tail: tail, join: JoinAdapter(configuration, postgres), own: hello(session, boot),
-            peer: configuration.peer.name,
-            log: log
+            agent: agent, tail: tail, join: JoinAdapter(configuration, postgres), history: historyFile,
+            own: hello(session, boot), peer: configuration.peer.name, log: log
         ) { theirs in Configuration.differingKeys(configuration.clusterWideValues(), theirs) }
         let priority = Priority()
 

@@ -17,6 +17,10 @@ extension OnHosts {
                 try pair.a.powerOff()
                 try pair.waitUntilAlone(pair.b)
                 try pair.letClientsWrite(100)
+                // Its side is told while the other host is gone, and what is missing is said.
+                let alone = try pair.b.run([PairOnHosts.binaryInside, "history", "--last", "1"], deadline: .seconds(30))
+                #expect(alone.ending == .exited(0) && alone.output.contains("b: standby -> primary_standby"), "\(alone)")
+                #expect(alone.errors.contains("a was asked for its side: the agent on a cannot be reached"), "\(alone.errors)")
                 try pair.a.boot()
                 try pair.wait("the failback is announced", upTo: .seconds(60)) {
                     pair.statusIfAny(pair.b)?.notes.contains {
@@ -47,10 +51,17 @@ extension OnHosts {
                 #expect(taken.writes_out_ms.map { $0 < 1000 } ?? false, "\(taken)")
 
                 // For a person.
-                let text = try pair.ask(pair.b, "history", "--last", "2")
+                let text = try pair.ask(pair.b, "history", "--local", "--last", "2")
                 #expect(text.contains("primary_standby"), "\(text)")
                 #expect(text.contains("why     "), "\(text)")
-                #expect(text.hasSuffix("\nb's side; a has its own (`pgtandem history` there)\n"), "\(text)")
+                #expect(text.hasSuffix("\nonly b's side; a has its own (`pgtandem history` there)\n"), "\(text)")
+
+                // Either host tells both sides, in the order of time: b's failover, then a's return of the role.
+                for host in [pair.a, pair.b] {
+                    let both = try pair.history(host, isLocal: false)
+                    #expect(both.map(\.at) == both.map(\.at).sorted() && Set(both.map(\.node)) == ["a", "b"], "\(both)")
+                    #expect(both.contains(takeover) && both.contains(taken) && both.last?.at ?? "" >= given.at, "\(both)")
+                }
             }
         }
 
@@ -218,9 +229,10 @@ extension OnHosts {
 }
 
 extension PairOnHosts {
-    func history(_ host: LabHost) throws -> [HistoryEntry] {
+    /// - Parameter isLocal: only what this host wrote.
+    func history(_ host: LabHost, isLocal: Bool = true) throws -> [HistoryEntry] {
         struct Document: Decodable { var entries: [HistoryEntry] }
-        let text = try ask(host, "history", "--json")
+        let text = try isLocal ? ask(host, "history", "--local", "--json") : ask(host, "history", "--json")
         return try JSON.decode(Document.self, from: Array(text.utf8)).entries
     }
 

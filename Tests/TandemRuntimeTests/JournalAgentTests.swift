@@ -92,7 +92,10 @@ import Testing
                     program: "0.1.0", cluster: "orders", node: node, session: session, boot: "boot", digest: "",
                     configuration: [:])
             }
-            let desk = PeerDesk(agent: agent, tail: tail, join: NoJoin(), own: hello("b", 22), peer: "a", log: log) { _ in [] }
+            let desk = PeerDesk(
+                agent: agent, tail: tail, join: NoJoin(), history: HistoryFile(stateDirectory: folder, log: log),
+                own: hello("b", 22), peer: "a", log: log
+            ) { _ in [] }
             let texts = try (1...3 as ClosedRange<UInt64>).map { number in
                 guard case .heartbeat(let heartbeat, let header) = JournalStory.heartbeat(number) else { return [UInt8]() }
                 return try JSON.encode(HeartbeatDocument(heartbeat, header))

@@ -8,7 +8,7 @@ import Testing
 @testable import TandemRuntime
 
 /// A folder of its own for one test.
-func withScratch(_ body: (_ folder: String) throws -> Void) throws {
+func withScratch<Value>(_ body: (_ folder: String) throws -> Value) throws -> Value {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pgtandem-journal-\(Random.word())").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer {
@@ -16,7 +16,7 @@ func withScratch(_ body: (_ folder: String) throws -> Void) throws {
             Issue.record("\(folder) could not be removed: \(error)")
         }
     }
-    try body(folder)
+    return try body(folder)
 }
 
 /// What was logged, level first.

@@ -136,7 +136,7 @@ final class OurPair {
     /// The newest entry of its history about its data.
     func lastReturn(of host: LabHost) throws -> HistoryEntry {
         struct Document: Decodable { var entries: [HistoryEntry] }
-        let text = try host.demand([LabHost.programPath, "history", "--json"])
+        let text = try host.demand([LabHost.programPath, "history", "--local", "--json"])
         let entry = try JSON.decode(Document.self, from: Array(text.utf8)).entries.last { $0.kind == .rejoin }
         guard let entry else { throw CommandFailure.failed("the history of \(host.name) knows no return") }
         return entry

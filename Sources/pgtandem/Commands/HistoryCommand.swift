@@ -1,4 +1,6 @@
 import ArgumentParser
+import TandemConfiguration
+import TandemNetwork
 import TandemRuntime
 import TandemSystem
 import TandemWire
@@ -6,19 +8,26 @@ import TandemWire
 struct HistoryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "history",
-        abstract: "Every change of this node's role: when, why, how long it took, and what was lost if anything.",
+        abstract: "Every change of roles: when, why, how long it took, and what was lost if anything.",
         discussion: """
-            Each host tells its own side; the one that took over knows how long writes were out. It reads the agent's files, so it works while \
-            the agent is down. Example: pgtandem history --last 3
+            Both hosts' sides in one list, by their clocks. This host's side is read from its files, so it is told while its agent is down; the \
+            other one's agent is asked for its own, and if it does not answer, this host's side is shown alone. Example: pgtandem history --last 3
             """)
 
     @OptionGroup var common: CommonOptions
     @Flag(help: "One JSON document with all entries, oldest first.") var json = false
     @Option(help: "Only so many of the newest.") var last: Int?
+    @Flag(name: .customLong("local"), help: "Only what this host wrote; the other one is not asked.") var isLocal = false
 
     struct Document: Encodable {
         var node: String
         var entries: [HistoryEntry]
+        /// Why the other host's side is not in it.
+        var missing: Missing?
+        struct Missing: Encodable {
+            var node: String
+            var reason: String
+        }
     }
 
     func validate() throws {
@@ -27,57 +36,72 @@ struct HistoryCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try common.load()
-        let found: (entries: [HistoryEntry], damaged: Int)
+        let own: (entries: [HistoryEntry], damaged: Int)
         do throws(SystemError) {
-            found = try HistoryFile.read(stateDirectory: configuration.stateDirectory)
+            own = try HistoryFile.read(stateDirectory: configuration.stateDirectory)
         } catch {
             throw CommandFailure.failed(
                 "history: \(error). It can be read by root and by `\(configuration.postgresql.osUser)`; nothing was changed")
         }
-        let entries = Array(found.entries.suffix(last ?? .max))
+        let peer = configuration.peer.name.text
+        var document = Document(node: configuration.node.text, entries: own.entries)
+        var theirs: HistoryAnswerDocument?
+        if !isLocal {
+            do {
+                let answer = try Self.ask(configuration, last)
+                if let problem = answer.problem { throw CommandFailure.failed(problem) }
+                theirs = answer
+                document.entries = HistoryEntry.merged(own.entries, answer.entries)
+            } catch {
+                document.missing = .init(node: peer, reason: "\(error)")
+            }
+        }
+        document.entries = Array(document.entries.suffix(last ?? .max))
         if json {
-            let document = Document(node: configuration.node.text, entries: entries)
             Terminal.say(String(decoding: try JSON.encode(document, pretty: true), as: UTF8.self))
-        } else if entries.isEmpty {
-            Terminal.say("nothing yet: no change of roles has been written on \(configuration.node)")
         } else {
-            Terminal.say(entries.map { HistoryText($0).text }.joined(separator: "\n\n"))
+            tell(document, peer, theirs)
         }
-        if !json {
-            Terminal.say("\n\(configuration.node)'s side; \(configuration.peer.name) has its own (`pgtandem history` there)")
+        Self.complain(own.damaged, configuration.node.text)
+        Self.complain(theirs?.damaged ?? 0, peer)
+    }
+
+    private func tell(_ document: Document, _ peer: String, _ theirs: HistoryAnswerDocument?) {
+        if document.entries.isEmpty {
+            Terminal.say(
+                "nothing yet: no change of roles has been written \(theirs == nil ? "on \(document.node)" : "on either host")")
+        } else {
+            Terminal.say(document.entries.map { HistoryText($0).text }.joined(separator: "\n\n"))
         }
-        if found.damaged > 0 {
-            Terminal.complain("\(found.damaged) lines of the history could not be read: a power loss tears one at most")
+        if let theirs {
+            // What `--last` cut off, nobody misses.
+            if last == nil, theirs.left_out > 0 {
+                Terminal.say(
+                    "\n\(theirs.left_out) older entries of \(peer) are not shown; it has them (`pgtandem history --local` there)")
+            }
+        } else {
+            Terminal.say("\nonly \(document.node)'s side; \(peer) has its own (`pgtandem history` there)")
+            if let missing = document.missing { Terminal.complain("\(peer) was asked for its side: \(missing.reason)") }
         }
     }
-}
 
-/// One entry for a person.
-struct HistoryText {
-    let entry: HistoryEntry
-    init(_ entry: HistoryEntry) { self.entry = entry }
+    private static func complain(_ damaged: Int, _ node: String) {
+        guard damaged > 0 else { return }
+        Terminal.complain("\(damaged) lines of \(node)'s history could not be read: a power loss tears one at most")
+    }
 
-    var text: String {
-        var head = "\(Terminal.bold(entry.at))  \(entry.node): \(entry.from) -> \(entry.to)"
-        if let term = entry.term { head += "  term \(term).\(entry.step ?? 0)\(entry.bond.map { " \($0)" } ?? "")" }
-        if let out = entry.writes_out_ms { head += "  writes out \(out) ms" }
-        var lines = [head, "  why     \(entry.why)"]
-        for evidence in entry.evidence { lines.append("          - \(evidence)") }
-        if !entry.phases.isEmpty {
-            lines.append("  phases  " + entry.phases.map { "\($0.name) \($0.ms) ms" }.joined(separator: ", "))
+    /// The other host's side, from its agent.
+    private static func ask(_ configuration: Configuration, _ last: Int?) throws -> HistoryAnswerDocument {
+        let identity = try TLSIdentity.load(
+            directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
+        let client = try PeerCall.connect(configuration, identity, deadline: .seconds(2))
+        defer { client.close() }
+        try client.send(
+            kind: FrameKind.historyRequest, payload: try JSON.encode(HistoryRequestDocument(last: last)), deadline: .seconds(5))
+        while true {
+            let frame = try client.receive(deadline: .seconds(5))
+            guard frame.kind == FrameKind.historyAnswer else { continue }
+            return try JSON.decode(HistoryAnswerDocument.self, from: frame.payload)
         }
-        if let wal = entry.wal {
-            let parts = [
-                wal.fork.map { "promoted at \($0)" }, wal.timeline.map { "timeline \($0)" },
-                wal.heard.map { "the primary was heard at \($0)" },
-                wal.received.map { "received here up to \($0)" },
-            ]
-            lines.append("  WAL     " + parts.compactMap(\.self).joined(separator: ", "))
-        }
-        if let lost = entry.lost {
-            lines.append("  lost    \(lost.text)")
-            if let folder = lost.kept_in { lines.append("          kept in \(folder)") }
-        }
-        return lines.joined(separator: "\n")
     }
 }

@@ -166,10 +166,7 @@ struct FirstHost {
 
     init(_ configuration: Configuration, _ identity: TLSIdentity) throws {
         name = configuration.peer.name.text
-        let hello = HelloDocument(
-            program: Version.text, cluster: configuration.cluster, node: configuration.node.text, session: 0, boot: "",
-            digest: configuration.clusterWideDigest(), configuration: configuration.clusterWideValues())
-        client = try Self.connect(configuration, identity, try JSON.encode(hello))
+        client = try PeerCall.connect(configuration, identity, deadline: .seconds(5))
         let theirs = try JSON.decode(HelloDocument.self, from: client.peerHello)
         let differing = Configuration.differingKeys(configuration.clusterWideValues(), theirs.configuration)
         guard differing.isEmpty else {
@@ -178,28 +175,6 @@ struct FirstHost {
                 "the configurations of the hosts differ in \(differing.joined(separator: ", ")): make them agree first. Nothing was touched"
             )
         }
-    }
-
-    /// By the first of the peer's addresses that answers.
-    private static func connect(_ configuration: Configuration, _ identity: TLSIdentity, _ hello: [UInt8]) throws -> LinkClient {
-        let name = configuration.peer.name.text
-        var reasons: [String] = []
-        var isRefused = false
-        for address in configuration.peer.addresses {
-            do throws(LinkError) {
-                return try LinkClient.connect(
-                    identity: identity, peer: name, host: address.description, port: configuration.agentPort, hello: hello,
-                    deadline: .seconds(5))
-            } catch {
-                reasons.append("\(error)")
-                if error.kind == .refused { isRefused = true }
-            }
-        }
-        // It answers, and another try would be refused again.
-        if isRefused { throw CommandFailure.failed("the agent on \(name) refuses this host: \(reasons.joined(separator: "; "))") }
-        throw CommandFailure.unreachable(
-            "the agent on \(name) cannot be reached; it must run (systemctl start pgtandem there): \(reasons.joined(separator: "; "))"
-        )
     }
 
     func close() { client.close() }
