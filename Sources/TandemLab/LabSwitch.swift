@@ -128,14 +128,22 @@ final class LabSwitch: Sendable {
         try endDelay(plug)
         guard delay > .zero else { return }
         var made: [LabDelay] = []
-        for path in 0..<plug.paths {
-            let here = plug.port.interface(path: path)
-            let (wire, bridge) = plug.port.delayed(path: path)
-            try namespace.ip([
-                "link add \(wire) type veth peer name \(bridge)", "link set \(wire) up",
-                "link set \(here) nomaster", "link set \(bridge) master br\(path)", "link set \(bridge) up",
-            ])
-            made.append(try LabDelay(between: here, and: wire, in: namespace, delay))
+        do throws(LabError) {
+            for path in 0..<plug.paths {
+                let here = plug.port.interface(path: path)
+                let (wire, bridge) = plug.port.delayed(path: path)
+                try namespace.ip([
+                    "link add \(wire) type veth peer name \(bridge)", "link set \(wire) up",
+                    "link set \(here) nomaster", "link set \(bridge) master br\(path)", "link set \(bridge) up",
+                ])
+                made.append(try LabDelay(between: here, and: wire, in: namespace, delay))
+            }
+        } catch {
+            for one in made { one.stop() }
+            do throws(LabError) { try plugDirectly(plug) } catch {
+                // Why there is no delay says more, and is thrown.
+            }
+            throw error
         }
         delays.withLock { $0[plug.port] = made }
     }
@@ -143,9 +151,15 @@ final class LabSwitch: Sendable {
     private func endDelay(_ plug: LabPlug) throws(LabError) {
         guard let made = delays.withLock({ $0.removeValue(forKey: plug.port) }) else { return }
         for one in made { one.stop() }
+        try plugDirectly(plug)
+    }
+
+    /// Takes away what stands between the cable and the bridge.
+    private func plugDirectly(_ plug: LabPlug) throws(LabError) {
         for path in 0..<plug.paths {
             let here = plug.port.interface(path: path)
-            try namespace.ip(["link delete \(plug.port.delayed(path: path).wire)"])
+            let wire = plug.port.delayed(path: path).wire
+            if try exists(wire) { try namespace.ip(["link delete \(wire)"]) }
             if try exists(here) { try namespace.ip(["link set \(here) master br\(path)"]) }
         }
     }

@@ -19,6 +19,7 @@ public struct LedgerFile: LedgerPort {
         var witness: Witness?
         var primary_in_boot: String?
         var foreign: Bool?
+        var role_kept_in_term: UInt64?
 
         struct Witness: Codable {
             var generation: UInt64
@@ -31,6 +32,7 @@ public struct LedgerFile: LedgerPort {
             peer_heard_in_boot = notes.peerHeardIn?.text
             primary_in_boot = notes.primaryIn?.text
             foreign = notes.isForeign
+            role_kept_in_term = notes.roleKeptIn?.number
             follow_end = notes.follows?.description
             witness = notes.witness.map { Witness(generation: $0.generation, term: $0.term.number, step: $0.step) }
         }
@@ -39,6 +41,10 @@ public struct LedgerFile: LedgerPort {
             var notes = Notes(peerHeardIn: peer_heard_in_boot.map { BootID($0) })
             notes.primaryIn = primary_in_boot.map { BootID($0) }
             notes.isForeign = foreign
+            if let role_kept_in_term {
+                guard role_kept_in_term < WireLimit.count else { throw WireError("`role_kept_in_term` is beyond all bounds") }
+                notes.roleKeptIn = Term(role_kept_in_term)
+            }
             if let follow_end {
                 guard let lsn = LSN(follow_end) else { throw WireError("`follow_end` is no WAL position") }
                 notes.follows = lsn

@@ -168,6 +168,7 @@ enum ReplayText {
         if let end = notes.follows { parts.append("this node handed over, its WAL ends at \(end)") }
         if let seen = notes.witness { parts.append("the witness's record was (\(seen.term), \(seen.step))") }
         if notes.isForeign == true { parts.append("the instance was open without the right to, and was not compared since") }
+        if let term = notes.roleKeptIn { parts.append("a person keeps the role here in term \(term)") }
         return parts.isEmpty ? "nothing" : parts.joined(separator: "; ")
     }
 

@@ -42,6 +42,22 @@ import Testing
         world.expectWhole(primary: "b")
     }
 
+    /// Nor is it forgotten by an agent that starts again, in the same term.
+    @Test func aPersonsNoOutlivesTheAgent() {
+        let world = Scene.whole(Setup(preferred: .b), seed: 2)
+        world.strike(.failbackCancelled(.b))
+        world.run(.seconds(1))
+        world.strike(.agentDies(.a), lasting: .milliseconds(300))
+        world.run(.seconds(30))
+        #expect(world.a.role == .primary && world.b.role == .standby)
+        #expect(
+            world.a.node.remarks(at: world.a.clock.now(world.now).boot).contains { $0.contains("a person keeps the role here") })
+        // The next term has its own.
+        world.ask(world.a, .switchover(to: nil, dryRun: false))
+        world.expectWhole(primary: "b")
+        #expect(world.a.node.notes.roleKeptIn == nil || world.a.node.notes.roleKeptIn != world.a.ledger?.term)
+    }
+
     @Test func itWaitsForItsWindow() {
         let world = Scene.whole(Setup(preferred: .b))
         world.strike(.windowsClosed)

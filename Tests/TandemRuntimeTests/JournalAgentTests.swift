@@ -100,6 +100,12 @@ import Testing
                 guard case .heartbeat(let heartbeat, let header) = JournalStory.heartbeat(number) else { return [UInt8]() }
                 return try JSON.encode(HeartbeatDocument(heartbeat, header))
             }
+            var older = hello("a", 11)
+            older.versions = [1]
+            guard case .refuse(let reason) = desk.judge(try JSON.encode(older)) else {
+                throw WireError("an agent that drops how a term began was let in")
+            }
+            #expect(reason.contains("upgrade the older one"))
             let greeting = try JSON.encode(hello("a", 11))
             _ = desk.judge(greeting)
             for text in [texts[0], texts[0], texts[1], texts[2], texts[1], texts[2]] {

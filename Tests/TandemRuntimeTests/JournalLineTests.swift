@@ -43,7 +43,8 @@ import Testing
                 .init(
                     session: SessionID(.max), boot: BootID("b"), ledger: witnessed.pausing(isAwaited: true),
                     notes: Notes(
-                        peerHeardIn: BootID("b"), follows: LSN(7), witness: WitnessSeen(generation: 3, term: Term(8), step: 1)),
+                        peerHeardIn: BootID("b"), follows: LSN(7), witness: WitnessSeen(generation: 3, term: Term(8), step: 1),
+                        isForeign: true, roleKeptIn: Term(8)),
                     guardUntil: moment)),
             .tick, .hello(session: SessionID(3)), .linkLost, .witnessHello(session: SessionID(4)), .guardEnded,
             .gateway(isSeen: true), .storage(.well), .storage(.low(nasty)), .storage(.full(nasty)), .storage(.readOnly(nasty)),

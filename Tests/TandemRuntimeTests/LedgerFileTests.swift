@@ -26,7 +26,8 @@ import Testing
             #expect(try file.read() == nil, "none yet")
             let notes = Notes(
                 peerHeardIn: BootID("boot 1"), follows: LSN(0x305_5400),
-                witness: WitnessSeen(generation: 3, term: Term(8), step: 1), primaryIn: BootID("boot 1"))
+                witness: WitnessSeen(generation: 3, term: Term(8), step: 1), primaryIn: BootID("boot 1"),
+                isForeign: true, roleKeptIn: Term(8))
             try file.write(ledger, notes)
             let found = try file.read()
             #expect(found?.ledger == ledger)

@@ -69,12 +69,15 @@ public struct Notes: Hashable, Sendable, Codable {
     public var primaryIn: BootID?
     /// True: the instance here was seen open without the right to, so its WAL may have left the primary's; until it was compared, or led (9).
     public var isForeign: Bool?
+    /// A person keeps the role here in this term, whatever the configuration prefers.
+    public var roleKeptIn: Term?
     public init(
         peerHeardIn: BootID? = nil, follows: LSN? = nil, witness: WitnessSeen? = nil, primaryIn: BootID? = nil,
-        isForeign: Bool? = nil
+        isForeign: Bool? = nil, roleKeptIn: Term? = nil
     ) {
         self.primaryIn = primaryIn
         self.isForeign = isForeign
+        self.roleKeptIn = roleKeptIn
         self.peerHeardIn = peerHeardIn
         self.follows = follows
         self.witness = witness

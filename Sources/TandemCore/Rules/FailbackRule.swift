@@ -3,8 +3,6 @@
 struct FailbackKeeper: Hashable, Sendable, Codable {
     /// Since when nothing has been in the way.
     var readySince: Instant?
-    /// A person keeps the role here in this term.
-    var cancelledIn: Term?
     /// A person wants a barred node to take over all the same, as there is no other one.
     var isBarLifted = false
     /// A person has been told once, in this turn as primary.
@@ -32,7 +30,7 @@ extension Node {
 
     /// What keeps the role here.
     private func failbackRefusals(at now: Instant) -> [Refusal] {
-        if !isBarred, failback.cancelledIn == ledger?.term { return [.busy("a person keeps the role here")] }
+        if !isBarred, let kept = notes.roleKeptIn, kept == ledger?.term { return [.busy("a person keeps the role here")] }
         if !isBarred, !windows.failback { return [.busy("the window of `failback:` is closed")] }
         if request != nil { return [.busy("another command is under way here")] }
         // What both shall do stands in both configurations.
@@ -98,7 +96,8 @@ extension Node {
                 Refusal.busy("no failback is due: the configuration prefers \(policy.preferredPrimary?.text ?? "nobody")").note
             ])
         case .primary:
-            failback.cancelledIn = ledger?.term
+            // Durable: an agent that starts again keeps a person's word.
+            notes.roleKeptIn = ledger?.term
             failback.readySince = nil
             answer = .done("\(policy.node) stays primary until the role changes for another reason")
         case .waiting, .promoting, .handingOver, .stopping, .halted:

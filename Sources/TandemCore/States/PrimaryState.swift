@@ -17,6 +17,7 @@ extension Node {
         freshness.forget()
         failback.begin(at: now, memory: policy.failbackMemory)
         notes.follows = nil
+        if notes.roleKeptIn != ledger?.term { notes.roleKeptIn = nil }
         notes.primaryIn = boot
         notice(.info, "this node is primary", [.init("bond", ledger?.bond.rawValue ?? "")])
         switch request?.kind {
