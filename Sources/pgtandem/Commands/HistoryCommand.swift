@@ -22,6 +22,8 @@ struct HistoryCommand: ParsableCommand {
     struct Document: Encodable {
         var node: String
         var entries: [HistoryEntry]
+        /// How many older entries of the other host had no room in its answer.
+        var left_out: Int?
         /// Why the other host's side is not in it.
         var missing: Missing?
         struct Missing: Encodable {
@@ -52,6 +54,7 @@ struct HistoryCommand: ParsableCommand {
                 if let problem = answer.problem { throw CommandFailure.failed(problem) }
                 theirs = answer
                 document.entries = HistoryEntry.merged(own.entries, answer.entries)
+                if answer.left_out > 0 { document.left_out = answer.left_out }
             } catch {
                 document.missing = .init(node: peer, reason: "\(error)")
             }
@@ -74,8 +77,7 @@ struct HistoryCommand: ParsableCommand {
             Terminal.say(document.entries.map { HistoryText($0).text }.joined(separator: "\n\n"))
         }
         if let theirs {
-            // What `--last` cut off, nobody misses.
-            if last == nil, theirs.left_out > 0 {
+            if theirs.left_out > 0 {
                 Terminal.say(
                     "\n\(theirs.left_out) older entries of \(peer) are not shown; it has them (`pgtandem history --local` there)")
             }
