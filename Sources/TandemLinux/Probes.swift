@@ -28,24 +28,48 @@ public enum DuplicateProbe {
     }
 }
 
-/// Does a neighbour (the gateway) answer? A check of our own network.
-public enum NeighbourProbe {
-    /// True at the first answer; false if none came within the time, or the interface has no carrier, or is not there.
+/// Does a neighbour (the gateway) answer? A check of our own network. What a question needs (sockets, cards, the address to ask from) is kept
+/// for the next one while the neighbour answers, and made anew when it does not.
+public struct NeighbourProbe {
+    private let neighbour: IPAddress
+    private let interface: String
+    private let source: IPAddress?
+    private var kept: Asker?
+
     /// - Parameter source: asks from this address; nil: from the interface's own address in the neighbour's network, or
     ///   for IPv6 its link-local one.
+    public init(_ neighbour: IPAddress, interface: String, from source: IPAddress? = nil) {
+        self.neighbour = neighbour
+        self.interface = interface
+        self.source = source
+    }
+
+    /// True at the first answer; false if none came within the time, or the interface has no carrier, or is not there.
+    /// - Parameter patience: with sockets that were kept, a third more: silence may be theirs.
     /// - Throws: EPERM without CAP_NET_RAW; EOPNOTSUPP on an interface without neighbours.
-    public static func answers(
-        _ neighbour: IPAddress, interface: String, from source: IPAddress? = nil, patience: Duration
-    ) throws(SystemError) -> Bool {
+    public mutating func answers(within patience: Duration) throws(SystemError) -> Bool {
+        if let asker = kept.take() {
+            do throws(SystemError) {
+                // What was said since the last question answers none of ours.
+                _ = try asker.segment.claims()
+                if try asker.answers(within: patience / 3) {
+                    kept = asker
+                    return true
+                }
+            } catch {
+                // The interface went down, or away and came back as another: the new sockets say which.
+            }
+        }
         let table = try AddressTable(interface: interface)
         guard let facts = try table.facts(), facts.hasCarrier else { return false }
-        let own = try table.ownHardwareAddresses()
-        let sender = if let source { source } else { try NeighbourProbe.source(for: neighbour, table) }
-        let segment = try Segment(facts, hearing: [neighbour])
+        let sender = if let source { source } else { try ownAddress(table) }
+        let asker = Asker(
+            neighbour: neighbour, own: try table.ownHardwareAddresses(), sender: sender,
+            segment: try Segment(facts, hearing: [neighbour]))
         do throws(SystemError) {
-            return try !segment.inquire([neighbour], from: { _ in sender }, upTo: patience) { claim in
-                claim.address == neighbour && !own.contains(claim.mac)
-            }.isEmpty
+            let answers = try asker.answers(within: patience)
+            if answers { kept = asker }
+            return answers
         } catch {
             // The link went down while we asked: that is an answer.
             guard [ENETDOWN, ENODEV, ENXIO].contains(error.code) else { throw error }
@@ -53,10 +77,23 @@ public enum NeighbourProbe {
         }
     }
 
-    private static func source(for neighbour: IPAddress, _ table: AddressTable) throws(SystemError) -> IPAddress? {
+    private func ownAddress(_ table: AddressTable) throws(SystemError) -> IPAddress? {
         let ours = try table.addresses()
         if neighbour.isV6 { return ours.first { $0.address.isV6 && $0.address.isLinkLocal }?.address }
         return ours.first { $0.address.shares(prefixLength: $0.prefixLength, with: neighbour) }?.address
+    }
+
+    private struct Asker {
+        let neighbour: IPAddress
+        let own: Set<MACAddress>
+        let sender: IPAddress?
+        let segment: Segment
+
+        func answers(within patience: Duration) throws(SystemError) -> Bool {
+            try !segment.inquire([neighbour], from: { _ in sender }, upTo: patience) { claim in
+                claim.address == neighbour && !own.contains(claim.mac)
+            }.isEmpty
+        }
     }
 }
 

@@ -12,6 +12,8 @@ final class PathBook: Sendable {
         var isPeer: Bool
         var waiting = 0
         var heard: NIODeadline
+        /// The number of the last frame that it took, of all.
+        var turn: UInt64 = 0
         /// Over its bound: on its way to be closed.
         var condemned = false
     }
@@ -22,6 +24,7 @@ final class PathBook: Sendable {
         var listening: [LinkAddress] = []
         /// Calls of `send` between choosing and handing over.
         var sending = 0
+        var turns: UInt64 = 0
         var isShut = false
     }
 
@@ -109,11 +112,15 @@ extension PathBook.Book {
         let wanted: [PathBook.Entry]
         switch target {
         case .all: wanted = usable.filter(\.isPeer)
+        case .inTurn:
+            let byAddress = Dictionary(grouping: usable.filter(\.isPeer)) { $0.path.remote.host }
+            wanted = byAddress.values.compactMap { $0.min { ($0.turn, $0.path.id) < ($1.turn, $1.path.id) } }
         case .path(let path): wanted = usable.filter { $0.path.id == path.id }
         case .any:
             let best = usable.filter(\.isPeer).min { ($0.waiting, $1.heard) < ($1.waiting, $0.heard) }
             wanted = best.map { [$0] } ?? []
         }
+        turns += 1
         var chosen: [PathBook.Entry] = []
         var full: [PathBook.Entry] = []
         for entry in wanted {
@@ -122,6 +129,7 @@ extension PathBook.Book {
                 full.append(entry)
             } else {
                 entries[entry.path.id]?.waiting += size
+                entries[entry.path.id]?.turn = turns
                 chosen.append(entry)
             }
         }

@@ -81,8 +81,13 @@ public final class Agent: Sendable {
             postgres: parts.postgres, addresses: parts.addresses, ledger: parts.ledger, link: parts.link, witness: parts.witness,
             guardian: parts.guardian, tail: parts.tail,
             encode: { heartbeat, header in
-                Self.written("a heartbeat", log) { try texts.heartbeats.withLock { try $0.write(heartbeat, header) } }
+                texts.heartbeats.withLock { texts in
+                    (Self.written("a heartbeat", log) { try texts.write(heartbeat, header) }, texts.isRepetition)
+                }
             },
+            // A connection that lost a packet stands still for 0.2 s at least, which is TCP's shortest repetition. Where the lease is many times
+            // that, the other connection has the next heartbeat in time; else each heartbeat takes all of them.
+            turns: policy.timing.lease >= .seconds(1),
             encodeRequest: { request, header in
                 Self.written("a request to the witness", log) { try texts.requests.withLock { try $0.write(request, header) } }
             },

@@ -13,7 +13,8 @@ struct Interpreter: Sendable {
     let witness: any LinkPort
     let guardian: any GuardPort
     let tail: TailTransfer
-    let encode: @Sendable (Heartbeat, Heartbeat.Header) -> [UInt8]
+    let encode: @Sendable (Heartbeat, Heartbeat.Header) -> (bytes: [UInt8], isRepetition: Bool)
+    let turns: Bool
     let encodeRequest: @Sendable (WitnessRequest, Heartbeat.Header) -> [UInt8]
     let post: @Sendable (Event) -> Void
     let answer: @Sendable (RequestID, CommandAnswer) -> Void
@@ -39,7 +40,13 @@ struct Interpreter: Sendable {
     func perform(_ effect: Effect) {
         switch effect {
         case .writeLedger(let new, let notes): write(new, notes)
-        case .send(let heartbeat, let header): link.send(FrameKind.heartbeat, encode(heartbeat, header))
+        case .send(let heartbeat, let header):
+            let (bytes, isRepetition) = encode(heartbeat, header)
+            if isRepetition, turns {
+                link.sendInTurn(FrameKind.heartbeat, bytes)
+            } else {
+                link.send(FrameKind.heartbeat, bytes)
+            }
         case .askWitness(let request, let header): witness.send(FrameKind.witnessRequest, encodeRequest(request, header))
         case .armGuard(let until, let id):
             run(on: lanes.guardian, id, "arm the guard") {

@@ -100,6 +100,8 @@ public protocol GuardPort: Sendable {
 /// The agents' link: best effort, all paths; what is lost is said again by the next heartbeat.
 public protocol LinkPort: Sendable {
     func send(_ kind: UInt8, _ payload: [UInt8])
+    /// On each address of the other host once, by one connection and the next: what would be said again if it were lost.
+    func sendInTurn(_ kind: UInt8, _ payload: [UInt8])
     /// On one path only: what is large, and repeated by whoever asked for it.
     func sendOnce(_ kind: UInt8, _ payload: [UInt8])
 }

@@ -15,6 +15,9 @@ public struct HeartbeatWriter: Sendable {
 
     public init() {}
 
+    /// Whether the last one said what the one before it said, but for the numbers.
+    public var isRepetition: Bool { recurring.isRepetition }
+
     /// The bytes of a `HeartbeatDocument`.
     public mutating func write(_ heartbeat: Heartbeat, _ header: Heartbeat.Header) throws -> [UInt8] {
         let (content, numbers) = heartbeat.parted

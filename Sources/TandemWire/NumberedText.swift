@@ -137,6 +137,8 @@ struct Numbers {
 struct Recurring<Message: Equatable & Sendable>: Sendable {
     private var last: Message?
     private(set) var text: NumberedText?
+    /// What `write` wrote last was like the one before it, but for the numbers.
+    private(set) var isRepetition = false
     private var isTried = false
 
     /// - Parameters:
@@ -145,7 +147,8 @@ struct Recurring<Message: Equatable & Sendable>: Sendable {
     mutating func write(
         _ message: Message, _ numbers: Numbers, encode: (_ numbers: [UInt64]) throws -> [UInt8]
     ) rethrows -> [UInt8] {
-        if try isKnown(message, numbers.styles, encode), let text { return text.text(numbers.values) }
+        isRepetition = try isKnown(message, numbers.styles, encode)
+        if isRepetition, let text { return text.text(numbers.values) }
         return try encode(numbers.values)
     }
 

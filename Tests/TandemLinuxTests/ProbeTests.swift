@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TandemSystem
 import Testing
 
@@ -61,11 +62,36 @@ import Testing
     @Test(arguments: ["192.0.2.2", "2001:db8::2"])
     func theGatewayAnswersUntilItsCableIsCut(_ text: String) throws {
         let gateway = try #require(IPAddress(text))
-        let ask = { @Sendable in try NeighbourProbe.answers(gateway, interface: "eth0", patience: .milliseconds(500)) }
+        let kept = Mutex(NeighbourProbe(gateway, interface: "eth0"))
+        let ask = { @Sendable in try kept.withLock { try $0.answers(within: .milliseconds(500)) } }
         #expect(try hosts.left.inside(ask))
+        #expect(try hosts.left.inside(ask), "asked again with the same sockets")
         try hosts.right.ip("addr", "flush", "dev", "eth0")
         #expect(try !hosts.left.inside(ask))
         try hosts.right.ip("link", "set", "eth0", "down")
         #expect(try soon { try !hosts.left.inside(ask) })
+    }
+
+    /// The kept sockets heard this between two questions.
+    @Test func whatTheGatewaySaidBeforeTheQuestionIsNoAnswer() throws {
+        let gateway = try #require(IPAddress("192.0.2.2"))
+        let kept = Mutex(NeighbourProbe(gateway, interface: "eth0"))
+        let ask = { @Sendable in try kept.withLock { try $0.answers(within: .milliseconds(500)) } }
+        #expect(try hosts.left.inside(ask))
+        try hosts.right.inside { try Announcement.send(gateway, interface: "eth0") }
+        try hosts.right.ip("addr", "flush", "dev", "eth0")
+        #expect(try !hosts.left.inside(ask))
+    }
+
+    /// A card that is pulled and put back has another index: the kept sockets are bound to nothing then.
+    @Test func theGatewayIsFoundAgainThroughACardThatCameBack() throws {
+        let gateway = try #require(IPAddress("192.0.2.2"))
+        let kept = Mutex(NeighbourProbe(gateway, interface: "eth0"))
+        let ask = { @Sendable in try kept.withLock { try $0.answers(within: .milliseconds(500)) } }
+        #expect(try hosts.left.inside(ask))
+        try hosts.left.ip("link", "set", "eth0", "down")
+        #expect(try !hosts.left.inside(ask))
+        try hosts.left.ip("link", "set", "eth0", "up")
+        #expect(try soon { try hosts.left.inside(ask) })
     }
 }

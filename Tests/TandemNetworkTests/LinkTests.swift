@@ -25,6 +25,35 @@ struct LinkTests {
         #expect(a.recorder.now.refused.isEmpty && b.recorder.now.refused.isEmpty)
     }
 
+    @Test func `what goes in turn takes one connection of an address and then the other`() throws {
+        let pair = try Pair()
+        let a = try Agent(try pair.identity("a"), peer: "b")
+        let b = try Agent(try pair.identity("b"), peer: "a", dial: a.link.listening)
+        try a.link.replace(peerAddresses: b.link.listening)
+        eventually("two paths on each side") { a.link.paths.count == 2 && b.link.paths.count == 2 }
+        for number in 0..<4 as Range<UInt8> {
+            #expect(try a.link.send(kind: 7, payload: [number], on: .inTurn) == 1)
+        }
+        eventually("they arrive") { b.recorder.now.frames.count == 4 }
+        let came = Dictionary(grouping: b.recorder.now.frames) { $0.path.id }.values.map { $0.flatMap(\.frame.payload) }
+        #expect(Set(came) == [[0, 2], [1, 3]])
+        let lost = try #require(a.link.paths.first)
+        a.link.close(lost, because: "a test")
+        eventually("it is gone") { a.link.paths.count == 1 }
+        for number in 4..<6 as Range<UInt8> { #expect(try a.link.send(kind: 7, payload: [number], on: .inTurn) == 1) }
+        eventually("the one that is left takes all") { b.recorder.now.frames.count == 6 }
+    }
+
+    @Test func `what goes in turn takes each address of the other host`() throws {
+        let pair = try Pair()
+        let a = try Agent(try pair.identity("a"), peer: "b")
+        let b = try Agent(try pair.identity("b"), peer: "a", listen: ["127.0.0.2", "127.0.0.3"])
+        try a.link.replace(peerAddresses: b.link.listening)
+        eventually("two paths") { a.link.paths.count == 2 && b.link.paths.count == 2 }
+        #expect(try a.link.send(kind: 7, payload: [1], on: .inTurn) == 2)
+        eventually("they arrive") { b.recorder.now.frames.count == 2 }
+    }
+
     @Test func `frames of one thread arrive in order, bulk among them`() throws {
         let pair = try Pair()
         let a = try Agent(try pair.identity("a"), peer: "b")

@@ -37,6 +37,7 @@ import Testing
         func release() throws {}
         func write(_ ledger: Ledger, _ notes: Notes) throws {}
         func send(_ kind: UInt8, _ payload: [UInt8]) {}
+        func sendInTurn(_ kind: UInt8, _ payload: [UInt8]) {}
         func sendOnce(_ kind: UInt8, _ payload: [UInt8]) {}
     }
 

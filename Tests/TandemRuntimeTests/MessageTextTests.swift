@@ -55,6 +55,24 @@ import Testing
             (50...53).map { (heartbeat($0, at: position), header) }
         }
 
+    /// What is not new may be sent by fewer connections.
+    @Test func onlyNumbersThatWentOnAreARepetition() throws {
+        var writer = HeartbeatWriter()
+        func repeats(_ heartbeat: Heartbeat, _ header: Heartbeat.Header = Self.header) throws -> Bool {
+            _ = try writer.write(heartbeat, header)
+            return writer.isRepetition
+        }
+        #expect(try !repeats(Self.heartbeat(1)), "the first one")
+        #expect(try repeats(Self.heartbeat(2, 6, age: .milliseconds(18))))
+        #expect(try !repeats(Self.heartbeat(3, 7, "other")), "a note")
+        #expect(try repeats(Self.heartbeat(4, 8, "other")))
+        #expect(try !repeats(Self.heartbeat(5, 9, "other"), Self.otherHeader), "another run")
+        #expect(try !repeats(Self.heartbeat(6, nil, "other"), Self.otherHeader), "nothing is acknowledged")
+        var asking = Self.heartbeat(7, nil, "other")
+        asking.ask = .switchover(request: 3)
+        #expect(try !repeats(asking, Self.otherHeader), "a question")
+    }
+
     @Test func aHeartbeatIsWrittenAsItsDocument() throws {
         var writer = HeartbeatWriter()
         for (heartbeat, header) in Self.heartbeats {

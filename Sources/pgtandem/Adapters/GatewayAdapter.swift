@@ -24,11 +24,12 @@ final class GatewayAdapter: Sendable {
         ended = try Bell()
         let (stopping, ended) = (self.stopping, self.ended)
         try OwnThread.start("gateway", isPatient: true) {
+            var probe = NeighbourProbe(gateway, interface: interface)
             var told: Bool?
             var silences = 0
             repeat {
                 do {
-                    let answers = try NeighbourProbe.answers(gateway, interface: interface, patience: Self.patience)
+                    let answers = try probe.answers(within: Self.patience)
                     silences = answers ? 0 : silences + 1
                     if answers || silences >= Self.silencesThatCount, told != answers {
                         if told != nil || !answers {

@@ -23,6 +23,8 @@ final class LinkAdapter: LinkPort {
         send(kind, payload, on: .all)
     }
 
+    func sendInTurn(_ kind: UInt8, _ payload: [UInt8]) { send(kind, payload, on: .inTurn) }
+
     func sendOnce(_ kind: UInt8, _ payload: [UInt8]) { send(kind, payload, on: .any) }
 
     private func send(_ kind: UInt8, _ payload: [UInt8], on target: LinkTarget) {
