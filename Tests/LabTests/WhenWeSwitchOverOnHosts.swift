@@ -125,7 +125,8 @@ extension OnHosts {
                         try host.signalService(SIGKILL)
                         try pair.wait("the agent was started again") { try host.serviceStatus().starts > starts }
                     }
-                    #expect(longest - usual < .milliseconds(150), "the longest gap was \(longest), usually \(usual)")
+                    // A machine whose own gaps are long is one where the start of a program costs as much more.
+                    #expect(longest - usual < max(usual, .milliseconds(50)), "the longest gap was \(longest), usually \(usual)")
                 }
             }
         }
