@@ -74,11 +74,19 @@ struct ControlGroup: Sendable {
     static func removeAll(of lab: LabName) throws(LabError) {
         for group in groups(of: lab) {
             // EBUSY while the last process is on its way out.
-            let removed = SystemClock.wait(upTo: .seconds(2)) { rmdir(group) == 0 || errno == ENOENT }
+            let removed = SystemClock.wait(upTo: .seconds(2)) { remove(group) }
             guard removed else {
                 throw LabError(attempted: "remove the control group \(group)", happened: "it is still busy after 2 s")
             }
         }
+    }
+
+    /// With the groups that a service manager inside has made. False: something is still in it.
+    private static func remove(_ group: String) -> Bool {
+        for name in Text.names(in: group) where access("\(group)/\(name)/cgroup.procs", F_OK) == 0 {
+            guard remove("\(group)/\(name)") else { return false }
+        }
+        return rmdir(group) == 0 || errno == ENOENT
     }
 
     private static func groups(of lab: LabName) -> [String] {

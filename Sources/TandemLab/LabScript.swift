@@ -11,6 +11,10 @@ public struct LabScript: Sendable {
 
     public let lab: Lab
     public var configuration: LabConfiguration
+    /// On both hosts; nil: the lab's own service manager runs agent and guard.
+    public var units: LabUnits?
+    /// On the witness's machine.
+    public var witnessUnits: LabUnits?
     /// Called in the calling thread and in those that read the commands' output.
     public var progress: @Sendable (Progress) -> Void
     /// Of each command; a copy of a big database takes its time.
@@ -108,6 +112,7 @@ public struct LabScript: Sendable {
                 try certificates(
                     "\(folder)/\(host.name)", to: LabConfiguration.tlsDirectory, owner: lab.options.osUser)
             ) { $1 }
+            if let units { files.merge(units.files) { $1 } }
             try host.configure(files: files)
             // Not before `init` or `join`; from then on at each boot.
             setServices(of: host)
@@ -119,6 +124,10 @@ public struct LabScript: Sendable {
             LabConfiguration.witnessTLSDirectory, LabConfiguration.witnessStateDirectory
         )
         try machine.configure(files: try certificates("\(folder)/witness", to: tls, owner: "root"))
+        if let witnessUnits {
+            try machine.configure(files: witnessUnits.files)
+            return machine.setService(witnessUnits.command, as: .witness, startsAtBoot: true)
+        }
         machine.setService(
             [
                 LabHost.programPath, "witness", "--listen", "\(Lab.witnessAddress):\(Lab.witnessPort)",
@@ -129,6 +138,7 @@ public struct LabScript: Sendable {
 
     /// As the packages' unit files: two services, and the guard's last act after the end of either (`ExecStopPost`).
     private func setServices(of host: LabHost) {
+        if let units { return host.setService(units.command, startsAtBoot: false) }
         guard lab.options.hasGuard else {
             return host.setService([LabHost.programPath, "run"], startsAtBoot: false)
         }
@@ -223,7 +233,7 @@ public struct LabScript: Sendable {
     private func startAgent(on host: LabHost) throws(LabError) {
         progress(.step("\(host.name): start the agent"))
         // As at a boot: the guard first.
-        for service in lab.options.hasGuard ? [HostService.guardian, .agent] : [.agent] {
+        for service in lab.options.hasGuard && units == nil ? [HostService.guardian, .agent] : [.agent] {
             try host.startService(service)
             host.setServiceStartsAtBoot(true, service)
         }

@@ -20,7 +20,7 @@ final class PairOnHosts {
         ["PGTANDEM_MOMENTS", "PGTANDEM_TAIL"].contains { ProcessInfo.processInfo.environment[$0] != nil } ? 60 : 5
 
     let lab: Lab
-    let script: LabScript
+    private(set) var script: LabScript
     let a: LabHost
     let b: LabHost
     private var load: LabLoad?
@@ -58,16 +58,20 @@ final class PairOnHosts {
     /// acknowledger at a time, no address answered by two machines for longer than `overlap`.
     /// - Parameters:
     ///   - disks: further file systems of both hosts, by mount point.
+    ///   - units: kept by a real systemd on each machine.
     ///   - mayLose: of an asynchronous pair: how many acknowledged commits at most, asked at the end.
     static func story(
         _ configuration: LabConfiguration = LabConfiguration(), movableWallClocks: Set<String> = [], disks: [String] = [],
-        overlap: Duration = Checker.overlapLimit, mayLose: ((PairOnHosts) throws -> Int)? = nil,
+        overlap: Duration = Checker.overlapLimit, units: (hosts: LabUnits, witness: LabUnits)? = nil,
+        mayLose: ((PairOnHosts) throws -> Int)? = nil,
         preparing: (LabHost) throws(LabError) -> Void = { _ in },
         _ body: (PairOnHosts) throws -> Void
     ) throws {
         let pair = try PairOnHosts(configuration, movableWallClocks: movableWallClocks, disks: disks)
         do {
             try pair.lab.start()
+            pair.script.units = units?.hosts
+            pair.script.witnessUnits = units?.witness
             try pair.script.bringUp(preparing: preparing)
             // What a run on another version says is of that version (`scripts/matrix`).
             let version = try LabPostgres.query("show server_version_num", on: pair.a).first ?? "nothing"
