@@ -47,6 +47,7 @@ extension ToolResult.Ending {
         case .exited(let status): "it ended with status \(status)"
         case .signalled(let signal): "it was ended by signal \(signal)"
         case .timedOut: "it was not done in time"
+        case .interrupted: "it was ended, as this agent is told to stop"
         }
     }
 }

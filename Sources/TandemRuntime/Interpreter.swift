@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import Synchronization
 import TandemCore
 import TandemSystem
 import TandemWire
@@ -21,6 +22,22 @@ struct Interpreter: Sendable {
     let exit: @Sendable () -> Void
     let log: Logger
     let lanes: Lanes
+    private let copying = Copying()
+
+    /// Ends what may take hours: rung from the loop, heard on the lane, also if that comes to it later.
+    private final class Copying: Sendable {
+        private let bell = Mutex<Bell?>(nil)
+
+        /// nil: there is no descriptor to be had; it cannot be ended then.
+        func begin() -> Bell? {
+            let new: Bell?
+            do { new = try Bell() } catch { new = nil }
+            bell.withLock { $0 = new }
+            return new
+        }
+
+        func end() { bell.withLock { $0 }?.ring() }
+    }
 
     /// What belongs together happens in order; what may hang does not hold up the rest.
     struct Lanes: Sendable {
@@ -64,6 +81,8 @@ struct Interpreter: Sendable {
                 return .done
             }
         case .stop(let mode, let id):
+            // Ordered behind a copy only when this agent is told to stop: nobody waits for hours then.
+            copying.end()
             control(id, "stop PostgreSQL") {
                 try postgres.stop(mode); return .done
             }
@@ -79,8 +98,9 @@ struct Interpreter: Sendable {
         case .survey(let id):
             control(id, "compare this instance with the primary's") { .surveyed(try postgres.survey()) }
         case .rejoin(let way, let id):
+            let bell = copying.begin()
             control(id, way == .rewind ? "rewind this instance" : "copy the primary anew") {
-                try postgres.rejoin(way); return .done
+                try postgres.rejoin(way, endedBy: bell); return .done
             }
         case .findEndOfWAL(let start, let copy, let id):
             control(id, "find the end of WAL") {
@@ -127,7 +147,9 @@ struct Interpreter: Sendable {
             }
         case .answer(let id, let text): answer(id, text)
         case .notice(let notice): say(notice)
-        case .exit: exit()
+        case .exit:
+            copying.end()
+            exit()
         }
     }
 

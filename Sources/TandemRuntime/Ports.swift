@@ -1,4 +1,5 @@
 import TandemCore
+import TandemSystem
 
 // What the agent needs of the world, declared where it is called. Every call blocks its own lane, never the agent's loop, has a
 // deadline, and may be repeated without harm.
@@ -30,7 +31,8 @@ public protocol PostgresPort: Sendable {
     /// Of the stopped instance, compared with the other host's (section 6).
     func survey() throws -> Survey
     /// Returns when the directory is like the other host's, with a copy id of its own. Interrupted at any moment: never started again.
-    func rejoin(_ way: RejoinWay) throws
+    /// - Parameter bell: rings when this agent stops: a new copy, which may take hours, ends with an error then.
+    func rejoin(_ way: RejoinWay, endedBy bell: Bell?) throws
     /// The present state, looked at after the call began.
     func look() -> LocalPostgres
 }

@@ -38,12 +38,13 @@ public struct Tool: Sendable {
     ///   - outputLimit: bytes kept of each stream, the last ones. More output is no failure.
     ///   - onLine: called in this thread for each line of both streams, without its end; a carriage return ends a line
     ///     too (progress displays).
+    ///   - interruption: when it rings, from whichever thread, the program is ended as at its deadline.
     /// - Throws: if it could not be started (no such program, no such user, no right to become it).
     public func run(
-        deadline: Duration, outputLimit: Int = 1 << 20, onLine: (@Sendable (String) -> Void)? = nil
+        deadline: Duration, outputLimit: Int = 1 << 20, interruption: Bell? = nil, onLine: (@Sendable (String) -> Void)? = nil
     ) throws(SystemError) -> ToolResult {
         let run = try ToolRun(command: command(), environment: fullEnvironment(), input: input)
-        return run.toEnd(deadline: deadline, outputLimit: outputLimit, onLine: onLine)
+        return run.toEnd(deadline: deadline, outputLimit: outputLimit, interruption: interruption, onLine: onLine)
     }
 
     private func command() throws(SystemError) -> [String] {

@@ -5,6 +5,8 @@ public struct ToolResult: Sendable {
         case signalled(Int32)
         /// The deadline passed; its process group was ended (TERM, then KILL).
         case timedOut
+        /// Somebody rang for its end (`Tool.run`); its process group was ended in the same way.
+        case interrupted
     }
 
     public var ending: Ending

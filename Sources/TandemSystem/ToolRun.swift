@@ -60,14 +60,16 @@ final class ToolRun {
         return process
     }
 
-    func toEnd(deadline: Duration, outputLimit: Int, onLine: (@Sendable (String) -> Void)?) -> ToolResult {
+    func toEnd(
+        deadline: Duration, outputLimit: Int, interruption: Bell?, onLine: (@Sendable (String) -> Void)?
+    ) -> ToolResult {
         var output = Tail(limit: outputLimit, onLine: onLine)
         var errors = Tail(limit: outputLimit, onLine: onLine)
         var end = begun &+ max(0, deadline.nanoseconds)
         if end < begun { end = .max }
-        var ended = exchange(until: end, &output, &errors)
-        let timedOut = !ended
-        if timedOut {
+        var ended = exchange(until: end, &output, &errors, interruption)
+        let givenUp: ToolResult.Ending? = ended ? nil : SystemClock.now() >= end ? .timedOut : .interrupted
+        if givenUp != nil {
             _ = kill(-process, SIGTERM)
             ended = exchange(until: SystemClock.now() &+ 300_000_000, &output, &errors)
             // Before the leader is reaped, its number cannot belong to another group.
@@ -81,18 +83,21 @@ final class ToolRun {
         output.finish()
         errors.finish()
         return ToolResult(
-            ending: timedOut ? .timedOut : ending, output: output.text, errors: errors.text,
+            ending: givenUp ?? ending, output: output.text, errors: errors.text,
             duration: .nanoseconds(SystemClock.now() &- begun))
     }
 
-    /// Feeds and reads until the process ended (true) or the time is over (false).
-    private func exchange(until end: Int64, _ output: inout Tail, _ errors: inout Tail) -> Bool {
+    /// Feeds and reads until the process ended (true), or the time is over or somebody rang (false).
+    private func exchange(
+        until end: Int64, _ output: inout Tail, _ errors: inout Tail, _ interruption: Bell? = nil
+    ) -> Bool {
         while true {
             var entries = [pollfd(fd: processEnd.number, events: Int16(POLLIN), revents: 0)]
             // poll(2) ignores entries with a negative number.
             entries.append(pollfd(fd: outputPipe?.number ?? -1, events: Int16(POLLIN), revents: 0))
             entries.append(pollfd(fd: errorPipe?.number ?? -1, events: Int16(POLLIN), revents: 0))
             entries.append(pollfd(fd: inputPipe?.number ?? -1, events: Int16(POLLOUT), revents: 0))
+            entries.append(pollfd(fd: interruption?.number ?? -1, events: Int16(POLLIN), revents: 0))
             let left = Poll.milliseconds(until: end)
             let count = poll(&entries, nfds_t(entries.count), left)
             if count <= 0 {
@@ -103,6 +108,7 @@ final class ToolRun {
             if entries[2].revents != 0 { readOnce(&errorPipe, &errors) }
             if entries[3].revents != 0 { feed() }
             if entries[0].revents != 0 { return true }
+            if entries[4].revents != 0 { return false }
             // A child that writes without a pause keeps poll busy: the deadline is looked at here too.
             if SystemClock.now() >= end { return false }
         }

@@ -37,6 +37,26 @@ extension OnHosts {
             }
         }
 
+        /// A copy may take hours, and its next try begins anew anyway.
+        @Test func anAgentThatIsToldToStopDoesNotWaitForACopy() throws {
+            var configuration = LabConfiguration()
+            configuration.arbiterKind = "witness"
+            configuration.more = "rejoin: { bandwidth: 64kB }"
+            try PairOnHosts.story(configuration) { pair in
+                try pair.ask(pair.b, "rejoin", "--fresh", "--no-wait")
+                try pair.wait("it copies") { (try pair.status(pair.b).rejoin?.done_bytes ?? 0) > 0 }
+                let began = SystemClock.now()
+                let ending = try pair.b.stopService()
+                #expect(ending == "exit:0")
+                #expect(SystemClock.now() - began < 10_000_000_000, "it took \((SystemClock.now() - began) / 1_000_000) ms")
+                #expect(pair.b.postgresProcesses().isEmpty)
+                try pair.b.startService()
+                // As it was: nobody asks for a copy any more.
+                try pair.waitUntilWhole(primary: "a")
+                #expect(try !pair.history(pair.b).contains { $0.kind == .rejoin })
+            }
+        }
+
         /// Each second time the power goes somewhere in the time that a return takes, else within a moment after its first byte.
         private func cutShort(
             _ kind: String, timing: String, begin: (PairOnHosts) throws -> LabHost,

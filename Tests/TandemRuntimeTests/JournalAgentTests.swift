@@ -30,7 +30,7 @@ import Testing
         func release(_ role: AddressRole) throws {}
         func tellHeld(_ tell: (Event.Held) -> Void) throws { tell(.init(primary: .none, standby: .none)) }
         func survey() throws -> Survey { .plain }
-        func rejoin(_ way: RejoinWay) throws {}
+        func rejoin(_ way: RejoinWay, endedBy bell: Bell?) throws {}
         func beat(_ lifetimes: AddressLifetimes) {}
         func arm(until: Moment?) throws {}
         func extend(until: Moment) {}

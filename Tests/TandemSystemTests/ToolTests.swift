@@ -33,6 +33,21 @@ import Testing
         #expect(soon { ProcessTable.processes(ofDirectory: folder.path).isEmpty })
     }
 
+    @Test func whenSomebodyRingsItEndsAsAtItsDeadline() throws {
+        let folder = try Folder()
+        let bell = try Bell()
+        let begun = SystemClock.now()
+        let tool = Tool("/bin/sh", ["-c", "cd '\(folder.path)'; echo before; sleep 60 & sleep 60"])
+        let result = try tool.run(deadline: .seconds(50), interruption: bell) { line in
+            if line == "before" { bell.ring() }
+        }
+        #expect(result.ending == .interrupted)
+        #expect(result.output == "before\n")
+        #expect(SystemClock.now() - begun < 5_000_000_000)
+        #expect(soon { ProcessTable.processes(ofDirectory: folder.path).isEmpty })
+        #expect(try tool.run(deadline: .seconds(50), interruption: bell).ending == .interrupted, "it was rung before")
+    }
+
     @Test func whoIgnoresTheTermSignalIsKilled() throws {
         let folder = try Folder()
         let script = "cd '\(folder.path)'; trap '' TERM; while :; do sleep 1; done"

@@ -83,17 +83,21 @@ public struct Rejoin: Sendable {
         public var configure: (CopyID) throws(PostgresError) -> Void
         /// In the calling thread, about once a second.
         public var onProgress: @Sendable (Progress) -> Void
+        /// When it rings, a new copy that is not whole yet is given up; the directory in the place is as it was. A rewind, which is short, and
+        /// would leave a directory that only a new copy helps, goes on.
+        public var interruption: Bell?
 
         public init(
             prepareSource: @escaping (CopyID) throws(PostgresError) -> Void,
             checkpointSource: (() throws(PostgresError) -> Void)? = nil,
             configure: @escaping (CopyID) throws(PostgresError) -> Void,
-            onProgress: @escaping @Sendable (Progress) -> Void = { _ in }
+            interruption: Bell? = nil, onProgress: @escaping @Sendable (Progress) -> Void = { _ in }
         ) {
             self.prepareSource = prepareSource
             self.checkpointSource = checkpointSource
             self.configure = configure
             self.onProgress = onProgress
+            self.interruption = interruption
         }
     }
 

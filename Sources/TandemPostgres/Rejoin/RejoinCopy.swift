@@ -37,6 +37,7 @@ extension Rejoin {
         copying.asideName = pending.aside ?? Self.asideName(place.target, term, parts)
         copying.remembered = remembered
         copying.moreArguments = moreCopyArguments
+        copying.interruption = work.interruption
         copying.beforeStep = beforeCopyStep
         try copying.requireRoom()
         try pending.write(settings)

@@ -15,6 +15,8 @@ public struct BaseCopy: Sendable {
     public var options: Options
     /// A stopped instance in the place is moved to this name, whole, when the new copy is verified; nil: it is refused.
     var asideName: String?
+    /// Ends the program that copies, syncs or verifies; the target is as it was then.
+    var interruption: Bell?
     /// What a directory that is gone had elsewhere.
     var remembered: [Elsewhere] = []
     /// Tests leave out fsync here.
@@ -253,7 +255,7 @@ public struct BaseCopy: Sendable {
         if let slot = options.slot { arguments += ["-S", slot] }
         if let rate = options.maxRateKilobytesPerSecond { arguments.append("--max-rate=\(min(max(rate, 32), 1_048_576))") }
         _ = try SetupTool.run(
-            settings, "pg_basebackup", arguments, deadline: options.deadline, attempted,
+            settings, "pg_basebackup", arguments, deadline: options.deadline, interruption: interruption, attempted,
             meaning: "The copy is not whole; the target was not touched.",
             advice: "Put right what it says, and repeat the command; it begins anew."
         ) { line in
@@ -265,7 +267,8 @@ public struct BaseCopy: Sendable {
     /// As pg_basebackup would do it at its end: the same function of PostgreSQL, in all folders that links of the directory lead to.
     private func sync(_ place: NewDirectory, _ attempted: String) throws(PostgresError) {
         _ = try SetupTool.run(
-            settings, "initdb", ["--sync-only", "-D", place.path], deadline: options.deadline, attempted,
+            settings, "initdb", ["--sync-only", "-D", place.path], deadline: options.deadline, interruption: interruption,
+            attempted,
             meaning: "The copy may not survive a loss of power; the target was not touched.",
             advice: "Look for errors of the disk here, then repeat the command.")
     }
@@ -298,7 +301,8 @@ public struct BaseCopy: Sendable {
         let hasDump = OwnedFiles.exists(settings.binDirectory + "/pg_waldump")
         _ = try SetupTool.run(
             settings, "pg_verifybackup", ["-e", "-q"] + (hasDump ? [] : ["-n"]) + [place.path],
-            deadline: options.deadline, attempted, meaning: "The copy is damaged; the target was not touched.",
+            deadline: options.deadline, interruption: interruption, attempted,
+            meaning: "The copy is damaged; the target was not touched.",
             advice: "Look for errors of disk or memory on both hosts, then repeat the command.")
         return hasDump ? [] : ["The copy's WAL was not verified: \(settings.binDirectory) has no pg_waldump."]
     }

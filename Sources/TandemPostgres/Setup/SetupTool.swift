@@ -4,20 +4,21 @@ import TandemSystem
 enum SetupTool {
     static func run(
         _ settings: InstanceSettings, _ name: String, _ arguments: [String], environment: [String: String] = [:],
-        deadline: Duration, _ attempted: String, meaning: String, advice: String,
+        deadline: Duration, interruption: Bell? = nil, _ attempted: String, meaning: String, advice: String,
         onLine: (@Sendable (String) -> Void)? = nil
     ) throws(PostgresError) -> ToolResult {
         let tool = settings.tool(name, arguments, environment)
-        return try run(tool, deadline: deadline, attempted, meaning: meaning, advice: advice, onLine: onLine)
+        return try run(
+            tool, deadline: deadline, interruption: interruption, attempted, meaning: meaning, advice: advice, onLine: onLine)
     }
 
     static func run(
-        _ tool: Tool, deadline: Duration, _ attempted: String, meaning: String, advice: String,
+        _ tool: Tool, deadline: Duration, interruption: Bell? = nil, _ attempted: String, meaning: String, advice: String,
         onLine: (@Sendable (String) -> Void)? = nil
     ) throws(PostgresError) -> ToolResult {
         let result: ToolResult
         do throws(SystemError) {
-            result = try tool.run(deadline: deadline, outputLimit: 1 << 16, onLine: onLine)
+            result = try tool.run(deadline: deadline, outputLimit: 1 << 16, interruption: interruption, onLine: onLine)
         } catch {
             throw PostgresError(attempted, error, meaning: meaning)
         }

@@ -174,7 +174,9 @@ final class PostgresAdapter: PostgresPort {
     }
 
     func survey() throws -> Survey { try comingBack.survey() }
-    func rejoin(_ way: RejoinWay) throws { try canary.paused { try comingBack.perform(way) } }
+    func rejoin(_ way: RejoinWay, endedBy bell: Bell?) throws {
+        try canary.paused { try comingBack.perform(way, endedBy: bell) }
+    }
 
     private func check(_ wanted: ManagedSettings, _ slot: CopyID?, before: String?) {
         do {

@@ -104,7 +104,7 @@ final class RejoinAdapter: Sendable {
         }
     }
 
-    func perform(_ way: RejoinWay) throws {
+    func perform(_ way: RejoinWay, endedBy bell: Bell?) throws {
         let term = try abandonedTerm()
         let (wall, began) = (WallTime.text(.now), SystemClock.now())
         present.withLock { $0 = Present(way: way, began: began, step: .preparingSource, stepBegan: began) }
@@ -119,9 +119,9 @@ final class RejoinAdapter: Sendable {
                     "this instance was to be rewound, and compared with the primary once more it is not so any more; it is looked at again"
                 )
             }
-            outcome = try rejoin.rewind(survey, abandoned: term, work: work)
+            outcome = try rejoin.rewind(survey, abandoned: term, work: work(bell))
         case .copy:
-            outcome = try rejoin.copy(abandoned: term, work: work)
+            outcome = try rejoin.copy(abandoned: term, work: work(bell))
         }
         for note in outcome.notes { log.warning("rejoin", metadata: ["note": "\(note)"]) }
         var facts: Logger.Metadata = [
@@ -187,7 +187,7 @@ final class RejoinAdapter: Sendable {
         return own.map(\.term).max() ?? Term(0)
     }
 
-    private var work: Rejoin.Work {
+    private func work(_ bell: Bell?) -> Rejoin.Work {
         Rejoin.Work(
             prepareSource: { [self] copy throws(PostgresError) in try makeSlot(copy) },
             configure: { [self] copy throws(PostgresError) in
@@ -196,6 +196,7 @@ final class RejoinAdapter: Sendable {
                 try configuration.hbaBlock.ensure(settings)
                 try instance.writeStandbySignal()
             },
+            interruption: bell,
             onProgress: { [self] progress in
                 present.withLock {
                     if $0?.step != progress.step { $0?.begin(progress.step, at: SystemClock.now()) }
