@@ -49,6 +49,8 @@ public struct LabUnits: Sendable {
         mount --bind /proc/sys /proc/sys
         mount -o remount,ro,bind /proc/sys
         mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
+        # Private folders of services (`PrivateTmp`) go with the machine.
+        mount -t tmpfs tmpfs /var/tmp
         units=/run/units
         mkdir -p $units/multi-user.target.wants $units/service.d /run/systemd/system
         for target in sysinit basic multi-user shutdown umount final exit network network-online remote-fs local-fs slices sockets timers paths; do

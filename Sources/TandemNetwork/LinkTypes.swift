@@ -59,7 +59,7 @@ public enum LinkTarget: Sendable, Equatable {
     /// Every path to the peer.
     case all
     /// For each address of the peer that one of its paths that has waited longest for its turn. There are two of an address when both hosts
-    /// have dialled, and they share what can go wrong, but for a packet that is lost.
+    /// have dialled; what ends one of them alone (a lost packet, one cable of a bond, a firewall's memory) leaves each second frame to the other.
     case inTurn
     /// The path with the shortest queue; among equals the one that was heard last.
     case any

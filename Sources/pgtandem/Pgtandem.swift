@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import TandemSimulatorCommand
+import TandemSystem
 
 /// One binary: each command in a file of its own under `Commands/`.
 struct Pgtandem: ParsableCommand {
@@ -40,11 +41,13 @@ struct CommandFailure: Error, CustomStringConvertible {
     static func main() {
         // A reader that went away is no reason to die silently in the middle of a command.
         signal(SIGPIPE, SIG_IGN)
+        let began = SystemClock.now()
         do {
             var command = try Pgtandem.parseAsRoot()
             try command.run()
         } catch let failure as CommandFailure {
             Terminal.complain(failure.text)
+            holdBack(since: began)
             exit(failure.code)
         } catch let code as ExitCode {
             // What was found has been said.
@@ -59,8 +62,16 @@ struct CommandFailure: Error, CustomStringConvertible {
                 exit(2)
             default:
                 Terminal.complain("\(error)")
+                holdBack(since: began)
                 exit(1)
             }
         }
+    }
+
+    /// What a service manager has started (systemd.exec(5), `INVOCATION_ID`) and could not begin is started again at once, for ever: as good as
+    /// that is after a crash, a wrong configuration stays wrong for a second.
+    private static func holdBack(since began: Int64) {
+        guard getenv("INVOCATION_ID") != nil else { return }
+        _ = SystemClock.wait(upTo: .nanoseconds(max(0, 1_000_000_000 - (SystemClock.now() - began)))) { false }
     }
 }

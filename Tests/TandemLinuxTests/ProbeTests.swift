@@ -83,8 +83,7 @@ import Testing
         #expect(try !hosts.left.inside(ask))
     }
 
-    /// A card that is pulled and put back has another index: the kept sockets are bound to nothing then.
-    @Test func theGatewayIsFoundAgainThroughACardThatCameBack() throws {
+    @Test func theGatewayIsFoundAgainThroughACardThatWasDown() throws {
         let gateway = try #require(IPAddress("192.0.2.2"))
         let kept = Mutex(NeighbourProbe(gateway, interface: "eth0"))
         let ask = { @Sendable in try kept.withLock { try $0.answers(within: .milliseconds(500)) } }

@@ -74,28 +74,6 @@ import Testing
         }
     }
 
-    @Test func aCopyThatIsToEndEndsAtOnceAndNothingIsTouched() throws {
-        try Scratch.run { scratch in
-            let pair = try RejoinPair(scratch)
-            try pair.diverge()
-            let before = try RejoinPair.fingerprint(pair.a.settings.dataDirectory)
-            var rejoin = pair.rejoin()
-            rejoin.options.maxRateKilobytesPerSecond = 32
-            let bell = try Bell()
-            let rung = Mutex<Int64>(0)
-            var work = pair.work { progress in
-                guard progress.step == .copying, progress.doneBytes > 0 else { return }
-                rung.withLock { $0 = $0 == 0 ? SystemClock.now() : $0 }
-                bell.ring()
-            }
-            work.interruption = bell
-            #expect(setupRefusal { try rejoin.copy(abandoned: Term(7), work: work) }?.happened.contains("told to stop") == true)
-            #expect(SystemClock.now() - rung.withLock { $0 } < 3_000_000_000)
-            #expect(try RejoinPair.fingerprint(pair.a.settings.dataDirectory) == before)
-            #expect(try pair.rejoin().copy(abandoned: Term(7), work: pair.work()).movedAside != nil)
-        }
-    }
-
     @Test func aCopyWhoseProgramIsKilledIsMadeAnew() throws {
         try Scratch.run { scratch in
             let pair = try RejoinPair(scratch)

@@ -68,7 +68,7 @@ struct Freshness: Hashable, Sendable, Codable {
                 return
             }
             samples.append(Sample(number: number, heard: heard, first: heard))
-            // What is long ago is kept more and more coarsely: however old the data, its age is known, and never said to be less.
+            // What is long ago is kept more and more coarsely: however old the data, its age is known, and said to be less by no more than the time between two looks.
             guard samples.count > 512 else { return }
             samples = samples[..<256].enumerated().filter { $0.offset % 2 == 0 }.map(\.element) + samples[256...]
         }

@@ -148,8 +148,18 @@ public struct BaseCopy: Sendable {
             // The files' way to the disk and their checksums, a processor's work, at once.
             let syncing = syncsLater ? SideJob("sync the copy") { () throws(PostgresError) in try sync(place, attempted) } : nil
             let verified = Result { () throws(PostgresError) in try verify(place, attempted) }
-            try syncing?.value()
-            report.notes += try verified.get()
+            do throws(PostgresError) {
+                try syncing?.value()
+                report.notes += try verified.get()
+            } catch {
+                // With its manifest it would be taken for a whole one, and kept.
+                if interruption?.wait(upTo: .zero) == true {
+                    try SetupTool.perform(attempted) { () throws(SystemError) in
+                        try DurableFile.remove(place.path + "/backup_manifest")
+                    }
+                }
+                throw error
+            }
             try step(.tidying)
             report.notes += try BaseCopyTidy(settings: settings, directory: place.path, attempted: attempted).run()
             try step(.movingAside)

@@ -22,6 +22,10 @@ enum SetupTool {
         } catch {
             throw PostgresError(attempted, error, meaning: meaning)
         }
+        if result.ending == .interrupted {
+            throw PostgresError(
+                attempted, result, meaning: "Nothing else was changed.", advice: "It begins anew when it is needed.")
+        }
         guard result.succeeded else { throw PostgresError(attempted, result, meaning: meaning, advice: advice) }
         return result
     }

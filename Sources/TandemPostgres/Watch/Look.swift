@@ -12,7 +12,7 @@ extension Watch {
         let (next, isNews) = state.withLock { state in
             let begun = state.lookBegun ?? now
             state.lookBegun = nil
-            var pause = (state.isCalm(now) ? patience.calmInterval : patience.interval).inNanoseconds
+            var pause = state.pause(now, patience)
             // The end of the last orphan is waited for: fencing and restarts hang on it.
             if case .orphaned = state.facts.condition { pause = min(pause, 10_000_000) }
             // A poke that came meanwhile set it to 0: it stays due.
@@ -136,6 +136,7 @@ extension Watch {
             state.withLock { state in
                 guard state.kept === session else { return }
                 let mark = state.facts.copy
+                state.isBusy = facts.growth(since: state.facts) > 256 << 10
                 state.facts = facts
                 state.facts.copy = mark
                 state.heard(facts.condition, now, byNewSession: false)

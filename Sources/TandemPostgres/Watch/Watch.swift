@@ -10,8 +10,10 @@ public final class Watch: Sendable {
     public struct Patience: Hashable, Sendable {
         /// From a look to the next; while the server does not answer also the longest time between two deliveries.
         public var interval: Duration = .milliseconds(100)
-        /// The same while the server answers and nothing was done to it lately: as often as somebody is told of it. Far below `answer`.
+        /// The same while the server answers and nothing was done to it lately. Far below `answer`.
         public var calmInterval: Duration = .milliseconds(100)
+        /// The same while its WAL grows: as often as somebody is told of the positions, which limits are compared with (4.6).
+        public var busyInterval: Duration = .milliseconds(100)
         /// The longest time between two deliveries of a server that answers and says the same as before: whoever is told again and again
         /// that nothing has changed decides nothing anew.
         public var repetition: Duration = .milliseconds(500)

@@ -28,6 +28,8 @@ struct WatchState: Sendable {
     var readCopyMark = true
     /// Processes without a postmaster were seen once: a server that just starts looks the same for a moment.
     var orphansSince: Int64?
+    /// Its WAL has grown by more than a quiet server's own since the look before.
+    var isBusy = false
     /// Something was learnt.
     var isFresh = false
     /// What was told last; nil: nothing so far.
@@ -71,6 +73,12 @@ struct WatchState: Sendable {
         (isCalm(now) ? patience.repetition : patience.interval).inNanoseconds
     }
 
+    /// From one look to the next.
+    func pause(_ now: Int64, _ patience: Watch.Patience) -> Int64 {
+        guard isCalm(now) else { return patience.interval.inNanoseconds }
+        return (isBusy ? patience.busyInterval : patience.calmInterval).inNanoseconds
+    }
+
     /// The server answers, and nothing was done to it lately.
     func isCalm(_ now: Int64) -> Bool { now >= repeatsUntil && delivered?.isRunning == true }
 
@@ -111,6 +119,15 @@ struct WatchState: Sendable {
 }
 
 extension LocalPostgres {
+    /// How far any of its positions is from where it was.
+    func growth(since before: LocalPostgres) -> UInt64 {
+        func distance(_ position: KeyPath<LocalPostgres, LSN?>) -> UInt64 {
+            guard let from = before[keyPath: position]?.bytes, let to = self[keyPath: position]?.bytes else { return 0 }
+            return max(from, to) - min(from, to)
+        }
+        return max(distance(\.flushed), distance(\.received), distance(\.replayed))
+    }
+
     /// The same but for the length of a silence, which grows all the time.
     func says(the other: LocalPostgres) -> Bool {
         guard case .silent = condition, case .silent = other.condition else { return self == other }

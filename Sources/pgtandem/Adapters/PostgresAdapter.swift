@@ -46,7 +46,8 @@ final class PostgresAdapter: PostgresPort {
         let heartbeat = HeartbeatKeeper(configuration.instance, writer: heartbeatWriter) { told.watch?.note($0) }
         self.heartbeat = heartbeat
         var patience = Watch.Patience()
-        // Each look wakes two threads: an idle agent has little else to do, and each second heartbeat tells what a look has found.
+        patience.busyInterval = min(max(patience.interval, configuration.timing.heartbeat), .milliseconds(250))
+        // Each look wakes two threads: an idle agent has little else to do.
         patience.calmInterval = min(max(patience.interval, configuration.timing.heartbeat * 2), .milliseconds(400))
         // As much for one slow answer as with the shorter interval: who is silent shows no data.
         patience.answer += patience.calmInterval - patience.interval
