@@ -68,10 +68,10 @@ struct CommandFailure: Error, CustomStringConvertible {
         }
     }
 
-    /// What a service manager has started (systemd.exec(5), `INVOCATION_ID`) and could not begin is started again at once, for ever: as good as
+    /// What systemd itself has started (systemd.exec(5), `SYSTEMD_EXEC_PID`) and could not begin is started again at once, for ever: as good as
     /// that is after a crash, a wrong configuration stays wrong for a second.
     private static func holdBack(since began: Int64) {
-        guard getenv("INVOCATION_ID") != nil else { return }
+        guard let number = getenv("SYSTEMD_EXEC_PID"), pid_t(String(cString: number)) == getpid() else { return }
         _ = SystemClock.wait(upTo: .nanoseconds(max(0, 1_000_000_000 - (SystemClock.now() - began)))) { false }
     }
 }

@@ -103,6 +103,21 @@ extension OnHosts {
             }
         }
 
+        @Test func whatCannotBeginIsTriedOnceASecond() throws {
+            try Self.story { pair in
+                let file = LabConfiguration.path
+                try pair.b.demand(["cp", file, "\(file).good"])
+                try pair.b.demand(["/bin/sh", "-c", "echo 'nonsense: 1' >> \(file)"])
+                try pair.b.systemctl(["restart", "pgtandem"])
+                let before = try Self.starts("pgtandem", pair.b)
+                pair.letTimePass(.seconds(5))
+                let tries = try Self.starts("pgtandem", pair.b) - before
+                #expect((2...6).contains(tries), "\(tries) starts in 5 s")
+                try pair.b.demand(["cp", "\(file).good", file])
+                try pair.waitUntilWhole(primary: "a")
+            }
+        }
+
         /// Neither comes back: what `ExecStopPost` runs is all that is left.
         @Test func agentAndGuardGoneForGoodTheLastActEndsTheInstance() throws {
             try Self.story { pair in
