@@ -9,7 +9,7 @@ public final class LabProcess: Sendable {
     /// As this machine sees it (for a program inside a host: the process that entered the host and waits there).
     public let pid: Int32
     private let input: Mutex<Descriptor?>
-    private let ending = Mutex<ToolResult.Ending?>(nil)
+    private let fate: Fate
 
     /// - Parameter outputPath: appended to; both streams.
     init(_ arguments: [String], environment: [String: String], outputPath: String) throws(LabError) {
@@ -24,6 +24,14 @@ public final class LabProcess: Sendable {
         guard code == 0 else { throw LabError(SystemError(attempted: "start \(arguments[0])", code: code)) }
         self.pid = pid
         input = Mutex(pipe.writing)
+        let fate = Fate(pid: pid)
+        self.fate = fate
+        do throws(SystemError) {
+            // Nobody may ask for it again; and as a zombie it would keep Swift Testing from seeing that other children have ended.
+            try OwnThread.start("reap \(pid)") { fate.await() }
+        } catch {
+            // No thread to be had: whoever asks how it ended takes it away.
+        }
     }
 
     /// One line on its standard input. Without effect when it has ended.
@@ -36,17 +44,7 @@ public final class LabProcess: Sendable {
     }
 
     /// How it ended; nil: it runs.
-    public func ended() -> ToolResult.Ending? {
-        ending.withLock { ending in
-            if ending == nil {
-                var status: Int32 = 0
-                if waitpid(pid, &status, WNOHANG) == pid {
-                    ending = cl_exited(status) != 0 ? .exited(cl_exit_code(status)) : .signalled(cl_ending_signal(status))
-                }
-            }
-            return ending
-        }
-    }
+    public func ended() -> ToolResult.Ending? { fate.reap() }
 
     /// Nil: it still runs after that time.
     public func wait(upTo patience: Duration) -> ToolResult.Ending? {
@@ -56,8 +54,7 @@ public final class LabProcess: Sendable {
 
     /// To the whole group; without effect when it has ended.
     public func signal(_ number: Int32) {
-        guard ended() == nil else { return }
-        _ = kill(-pid, number)
+        fate.whileItIsOurs { _ = kill(-pid, number) }
     }
 
     /// Closes its standard input, then SIGTERM, then SIGKILL, each with a share of the time.
@@ -70,6 +67,35 @@ public final class LabProcess: Sendable {
         signal(SIGKILL)
         return wait(upTo: .seconds(1))
     }
+}
+
+/// How a child ended. Its number is its own until it is reaped, which is why that and signals exclude each other.
+private final class Fate: Sendable {
+    private let pid: pid_t
+    private let ending = Mutex<ToolResult.Ending?>(nil)
+
+    init(pid: pid_t) { self.pid = pid }
+
+    /// In a thread of its own.
+    func await() {
+        var news = siginfo_t()
+        while waitid(P_PID, id_t(pid), &news, WEXITED | WNOWAIT) != 0, errno == EINTR {}
+        reap()
+    }
+
+    @discardableResult func reap() -> ToolResult.Ending? {
+        ending.withLock { ending in
+            if ending == nil {
+                var status: Int32 = 0
+                if waitpid(pid, &status, WNOHANG) == pid {
+                    ending = cl_exited(status) != 0 ? .exited(cl_exit_code(status)) : .signalled(cl_ending_signal(status))
+                }
+            }
+            return ending
+        }
+    }
+
+    func whileItIsOurs(_ body: () -> Void) { ending.withLock { if $0 == nil { body() } } }
 }
 
 enum LabPipe {

@@ -115,6 +115,19 @@ extension LabTests {
             }
         }
 
+        /// A zombie hides the ends of other children from Swift Testing (`waitid` of any), whose exit tests then wait for ever.
+        @Test("a program that has ended is no zombie although nobody asks for it")
+        func leavesNoZombie() throws {
+            try LabFixture.withLab { lab in
+                let host = try lab.host("a")
+                try host.boot()
+                let program = try host.spawn(["/bin/sleep", "100"], outputPath: "\(lab.folder)/sleep.out")
+                try host.powerOff()
+                #expect(SystemClock.wait(upTo: .seconds(5)) { kill(program.pid, 0) != 0 && errno == ESRCH })
+                #expect(program.ended() != nil)
+            }
+        }
+
         @Test("can be frozen, and powered off while frozen")
         func freezes() throws {
             try LabFixture.withLab { lab in
