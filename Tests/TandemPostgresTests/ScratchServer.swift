@@ -158,7 +158,7 @@ func succeed(_ tool: Tool, sourceLocation: SourceLocation = #_sourceLocation) th
 
 /// Polls a fact with a deadline.
 func eventually(
-    _ what: String, within: Duration = .seconds(15), sourceLocation: SourceLocation = #_sourceLocation,
+    _ what: String, within: Duration = .seconds(60), sourceLocation: SourceLocation = #_sourceLocation,
     _ fact: () throws -> Bool
 ) throws {
     let holds = try SystemClock.wait(upTo: within, step: .milliseconds(5), until: fact)

@@ -9,42 +9,10 @@ import Testing
 
 /// The real agent on a world that does what it is told: what it decides is in its journal, and is decided again.
 @Suite struct JournalAgentTests {
-    private struct World: PostgresPort, AddressPort, LedgerPort, LinkPort, GuardPort {
-        func start(_ mode: Effect.StartMode) throws {}
-        func stop(_ mode: Effect.StopMode) throws {}
-        func promote() throws -> (timeline: Timeline, fork: LSN) { (4, LSN(0x300_0060)) }
-        func configure(_ settings: Settings) throws {}
-        func confirmSynchronous(_ copy: CopyID) throws -> LSN { LSN(1) }
-        func confirmPosition(_ copy: CopyID) throws {}
-        func checkpoint() throws {}
-        func requireCopy(_ copy: CopyID) throws {}
-        func findEndOfWAL(from start: LSN) throws -> LSN { start }
-        func receivedWAL() throws -> ReceivedWAL {
-            ReceivedWAL(position: LSN(1), replayed: LSN(1), timeline: 3, isStreaming: false)
-        }
-        func readWAL(_ timeline: Timeline, from position: LSN, count: Int) throws -> [UInt8] { [] }
-        func writeWAL(_ timeline: Timeline, _ bytes: [UInt8], at position: LSN) throws {}
-        func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws {}
-        func look() -> LocalPostgres { JournalStory.instance(.stopped) }
-        func claim(_ role: AddressRole, regardless: Bool) throws {}
-        func release(_ role: AddressRole) throws {}
-        func tellHeld(_ tell: (Event.Held) -> Void) throws { tell(.init(primary: .none, standby: .none)) }
-        func survey() throws -> Survey { .plain }
-        func rejoin(_ way: RejoinWay, endedBy bell: Bell?) throws {}
-        func beat(_ lifetimes: AddressLifetimes) {}
-        func arm(until: Moment?) throws {}
-        func extend(until: Moment) {}
-        func release() throws {}
-        func write(_ ledger: Ledger, _ notes: Notes) throws {}
-        func send(_ kind: UInt8, _ payload: [UInt8]) {}
-        func sendInTurn(_ kind: UInt8, _ payload: [UInt8]) {}
-        func sendOnce(_ kind: UInt8, _ payload: [UInt8]) {}
-    }
-
     @Test func whatTheAgentDecidesIsDecidedAgain() throws {
         try withScratch { folder in
             let log = SeenLog().logger()
-            let world = World()
+            let world = ObedientWorld()
             let agent = try Agent(policy: Policy(cluster: "orders", node: "b", peer: "a", mode: .synchronous), log: log)
             let journal = try Journal(folder: folder, program: "0.1.0", log: log)
             let ended = try Bell()
@@ -83,7 +51,7 @@ import Testing
     @Test func aHeartbeatThatComesByTwoPathsIsOneEvent() throws {
         try withScratch { folder in
             let log = SeenLog().logger()
-            let world = World()
+            let world = ObedientWorld()
             let agent = try Agent(policy: Policy(cluster: "orders", node: "b", peer: "a", mode: .synchronous), log: log)
             let journal = try Journal(folder: folder, program: "0.1.0", log: log)
             let ended = try Bell()

@@ -3,6 +3,7 @@ import Logging
 import Synchronization
 import TandemCore
 import TandemSystem
+import TandemWire
 import Testing
 
 @testable import TandemRuntime
@@ -35,6 +36,45 @@ final class SeenLog: Sendable {
         }
         func log(event: LogEvent) { log.lines.withLock { $0.append("\(event.level): \(event.message)") } }
     }
+}
+
+/// A world that does what it is told, at once.
+struct ObedientWorld: PostgresPort, AddressPort, LedgerPort, LinkPort, GuardPort {
+    let sent = SentFrames()
+
+    func start(_ mode: Effect.StartMode) throws {}
+    func stop(_ mode: Effect.StopMode) throws {}
+    func promote() throws -> (timeline: Timeline, fork: LSN) { (4, LSN(0x300_0060)) }
+    func configure(_ settings: Settings) throws {}
+    func confirmSynchronous(_ copy: CopyID) throws -> LSN { LSN(1) }
+    func confirmPosition(_ copy: CopyID) throws {}
+    func checkpoint() throws {}
+    func requireCopy(_ copy: CopyID) throws {}
+    func findEndOfWAL(from start: LSN) throws -> LSN { start }
+    func receivedWAL() throws -> ReceivedWAL {
+        ReceivedWAL(position: LSN(1), replayed: LSN(1), timeline: 3, isStreaming: false)
+    }
+    func readWAL(_ timeline: Timeline, from position: LSN, count: Int) throws -> [UInt8] { [] }
+    func writeWAL(_ timeline: Timeline, _ bytes: [UInt8], at position: LSN) throws {}
+    func recordLineage(term: Term, copy: CopyID, parent: Term, fork: LSN, timeline: Timeline) throws {}
+    func look() -> LocalPostgres { JournalStory.instance(.stopped) }
+    func claim(_ role: AddressRole, regardless: Bool) throws {}
+    func release(_ role: AddressRole) throws {}
+    func tellHeld(_ tell: (Event.Held) -> Void) throws { tell(.init(primary: .none, standby: .none)) }
+    func survey() throws -> Survey { .plain }
+    func rejoin(_ way: RejoinWay, endedBy bell: Bell?) throws {}
+    func beat(_ lifetimes: AddressLifetimes) {}
+    func arm(until: Moment?) throws {}
+    func extend(until: Moment) {}
+    func release() throws {}
+    func write(_ ledger: Ledger, _ notes: Notes) throws {}
+    func send(_ kind: UInt8, _ payload: [UInt8]) { sent.frames.withLock { $0.append((false, kind, payload)) } }
+    func sendInTurn(_ kind: UInt8, _ payload: [UInt8]) { sent.frames.withLock { $0.append((true, kind, payload)) } }
+    func sendOnce(_ kind: UInt8, _ payload: [UInt8]) {}
+}
+
+final class SentFrames: Sendable {
+    let frames = Mutex<[(isInTurn: Bool, kind: UInt8, payload: [UInt8])]>([])
 }
 
 /// A node, the events that it meets, and what it orders: B, the standby of a pair with the arbiter `manual`.
