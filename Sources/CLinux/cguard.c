@@ -74,15 +74,19 @@ static int is_alive(int proc, const char *pid, int32_t *parent) {
     return state != 'Z' && state != 'X';
 }
 
-// A program with file capabilities hides its directory from its own user.
-static int is_hidden_server(int proc, const char *pid) {
+static int is_server(int proc, const char *pid) {
     char name[64], text[64];
-    struct stat facts;
-    if (geteuid() == 0 || fstatat(proc, pid, &facts, 0) < 0) return 0;
-    if (facts.st_uid != geteuid() && facts.st_uid != 0) return 0;
     snprintf(name, sizeof name, "%s/comm", pid);
     if (content(proc, name, text, sizeof text) <= 0) return errno != ENOENT && errno != ESRCH;
     return !strcmp(text, "postgres\n") || !strcmp(text, "postmaster\n");
+}
+
+// A program with file capabilities hides its directory from its own user.
+static int is_hidden_server(int proc, const char *pid) {
+    struct stat facts;
+    if (geteuid() == 0 || fstatat(proc, pid, &facts, 0) < 0) return 0;
+    if (facts.st_uid != geteuid() && facts.st_uid != 0) return 0;
+    return is_server(proc, pid);
 }
 
 static int lives_in(int proc, const char *pid, const char *directory) {
@@ -97,7 +101,16 @@ static int lives_in(int proc, const char *pid, const char *directory) {
     return !place[length] || !strcmp(place + length, gone);
 }
 
-long cguard_processes(int proc, const char *directory, cguard_process *found, size_t room) {
+static int stands_at(int proc, const char *pid, const cguard_place *place) {
+    char name[64];
+    struct stat facts;
+    if (!is_server(proc, pid)) return 0;
+    snprintf(name, sizeof name, "%s/cwd", pid);
+    return fstatat(proc, name, &facts, 0) == 0 && facts.st_dev == place->device && facts.st_ino == place->number;
+}
+
+// By name, or, where there is none, by place.
+static long processes(int proc, const char *directory, const cguard_place *place, cguard_process *found, size_t room) {
     struct entry { uint64_t inode; int64_t offset; unsigned short length; unsigned char kind; char name[]; };
     _Alignas(struct entry) char buffer[32768];
     size_t count = 0;
@@ -111,7 +124,8 @@ long cguard_processes(int proc, const char *directory, cguard_process *found, si
             at += entry->length;
             if (entry->name[0] < '1' || entry->name[0] > '9') continue;
             int32_t pid = (int32_t)strtol(entry->name, NULL, 10), parent;
-            if (pid <= 1 || pid == getpid() || !lives_in(proc, entry->name, directory)) continue;
+            if (pid <= 1 || pid == getpid()) continue;
+            if (!(directory ? lives_in(proc, entry->name, directory) : stands_at(proc, entry->name, place))) continue;
             if (!is_alive(proc, entry->name, &parent)) continue;
             if (count < room) found[count] = (cguard_process){pid, parent};
             count++;
@@ -131,6 +145,14 @@ long cguard_processes(int proc, const char *directory, cguard_process *found, si
         found[each].leads = last_leads;
     }
     return (long)count;
+}
+
+long cguard_processes(int proc, const char *directory, cguard_process *found, size_t room) {
+    return processes(proc, directory, NULL, found, room);
+}
+
+long cguard_processes_at(int proc, cguard_place place, cguard_process *found, size_t room) {
+    return processes(proc, NULL, &place, found, room);
 }
 
 void cguard_keep_memory(size_t bytes) {

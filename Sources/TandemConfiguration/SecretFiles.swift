@@ -25,6 +25,10 @@ public enum SecretFiles {
         }
         guard let facts = found else { return problem("there is no such file", advice(forMissing: key)) }
         guard facts.kind == .file else { return problem("is not a regular file", "Put a regular file in its place.") }
+        if let closed = closedFolder(of: path, to: owner) {
+            return problem(
+                "the user `\(user)` cannot reach it through the folder \(closed)", "Run `chown -R \(user): \(quote(closed))`.")
+        }
         let mode = facts.mode
         let quoted = quote(path)
         if facts.ownerID == owner.user {
@@ -62,6 +66,18 @@ public enum SecretFiles {
                     advice: advice(forMissing: "tls.directory")))
         }
         return problems
+    }
+
+    /// The folder, if root alone (who looks now) may pass through it.
+    private static func closedFolder(of path: String, to user: UserFacts) -> String? {
+        guard let end = path.lastIndex(of: "/"), end != path.startIndex else { return nil }
+        let folder = String(path[..<end])
+        let facts: FileFacts?
+        // One that cannot be looked at is told of where the file is.
+        do throws(SystemError) { facts = try FileFacts.of(folder) } catch { facts = nil }
+        guard let facts else { return nil }
+        let bit: UInt32 = facts.ownerID == user.user ? 0o100 : facts.groupID == user.group ? 0o010 : 0o001
+        return facts.mode & bit == 0 ? folder : nil
     }
 
     private static func advice(forMissing key: String?) -> String {

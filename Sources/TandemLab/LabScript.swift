@@ -136,6 +136,16 @@ public struct LabScript: Sendable {
             ], as: .witness, startsAtBoot: true)
     }
 
+    /// As a person does after `tls renew` in the lab's folder `tls`: onto the disk, no program is told.
+    public func copyCertificates(to host: LabHost) throws(LabError) {
+        let isWitness = !nodes.contains { $0.name == host.name }
+        try host.configure(
+            files: try certificates(
+                "\(lab.folder)/tls/\(isWitness ? "witness" : host.name)",
+                to: isWitness ? LabConfiguration.witnessTLSDirectory : LabConfiguration.tlsDirectory,
+                owner: isWitness ? "root" : lab.options.osUser))
+    }
+
     /// As the packages' unit files: two services, and the guard's last act after the end of either (`ExecStopPost`).
     private func setServices(of host: LabHost) {
         if let units { return host.setService(units.command, startsAtBoot: false) }

@@ -16,6 +16,8 @@ public struct TLSFiles: Sendable, Equatable {
 /// folder, and a folder per node and `witness/`, each with `ca.crt`, `node.crt`, `node.key` (0600).
 public enum TLSAuthority {
     public static let defaultDays = 7300
+    /// The name of the witness in certificates, and of its folder.
+    public static let witness = TLSName.witness
 
     /// Makes what is missing. An existing authority is never overwritten: a second run adds nodes that have no files yet.
     /// - Parameter nodes: without the witness, which always gets a certificate.

@@ -18,7 +18,10 @@ public enum ProcessTable {
     /// Asks /proc only, never the directory itself. Not knowing is not absence, since others rely on the end of every process: a
     /// /proc that cannot be listed (no descriptor, no memory) gives `[unknown]`, and a server whose directory may not be read (a
     /// program with file capabilities) counts.
-    public static func processes(ofResolvedDirectory directory: String) -> [Int32] {
+    /// - Parameter isHere: asked about a process that stands elsewhere by name; its directory may have been renamed under it.
+    public static func processes(
+        ofResolvedDirectory directory: String, orWhere isHere: (Int32) -> Bool = { _ in false }
+    ) -> [Int32] {
         guard let folder = opendir("/proc") else { return [unknown] }
         defer { closedir(folder) }
         var found: [Int32] = []
@@ -29,13 +32,20 @@ public enum ProcessTable {
             guard let pid = Int32(name) else { continue }
             if let place = link("/proc/\(pid)/cwd") {
                 // A directory that was removed under a running server still has that server.
-                guard place == directory || place == "\(directory) (deleted)" else { continue }
+                guard place == directory || place == "\(directory) (deleted)" || isHere(pid) else { continue }
                 if isLive(pid) { found.append(pid) }
             } else if errno == EACCES, geteuid() != 0, isServerOfOurs(pid) {
                 found.append(pid)
             }
         }
         return found.sorted()
+    }
+
+    /// Where a process stands, whatever that is called now; nil: not known. Asks the file system of that place, which a network may hold up.
+    public static func place(of pid: Int32) -> FilePlace? {
+        var facts = stat()
+        guard stat("/proc/\(pid)/cwd", &facts) == 0 else { return nil }
+        return FilePlace(device: UInt64(facts.st_dev), number: UInt64(facts.st_ino))
     }
 
     /// The path without symbolic links; nil: no such file.
@@ -103,5 +113,23 @@ public enum ProcessTable {
         let count = readlink(path, &text, text.count)
         guard count > 0 else { return nil }
         return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+/// A file or folder whatever its name: by device and number.
+public struct FilePlace: Hashable, Sendable {
+    public var device: UInt64
+    public var number: UInt64
+
+    public init(device: UInt64, number: UInt64) {
+        self.device = device
+        self.number = number
+    }
+
+    /// nil: there is nothing of that name.
+    public init?(_ path: String) {
+        var facts = stat()
+        guard stat(path, &facts) == 0 else { return nil }
+        self.init(device: UInt64(facts.st_dev), number: UInt64(facts.st_ino))
     }
 }

@@ -107,7 +107,11 @@ struct AgentAssembly {
         let gateway = try GatewayAdapter(configuration, log: log) { agent.post(.gateway(isSeen: $0)) }
         let windows = try WindowClock(configuration) { agent.post(.windows($0)) }
         try control.start()
-        try waitForSignals(signals, agent)
+        try waitForSignals(signals, agent) { [self] in
+            guard let identity = readCertificates() else { return }
+            link.replace(identity: identity)
+            witness.replace(identity: identity)
+        }
 
         // This thread sends the heartbeats from now on; threads and programs that it starts do not inherit the priority.
         if configuration.arbiter.kind.lends || found?.ledger.arbiter.lends == true { priority.take(log) }
@@ -135,7 +139,21 @@ struct AgentAssembly {
             digest: configuration.clusterWideDigest(), configuration: configuration.clusterWideValues())
     }
 
-    private func waitForSignals(_ signals: sigset_t, _ agent: Agent) throws {
+    /// nil: what is there cannot be used; the ones in use stay.
+    private func readCertificates() -> TLSIdentity? {
+        do {
+            let identity = try TLSIdentity.load(
+                directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
+            log.info("SIGHUP: the certificates were read anew; connections that are up keep theirs")
+            for warning in identity.warnings { log.warning("certificate", metadata: ["reason": "\(warning)"]) }
+            return identity
+        } catch {
+            log.error("SIGHUP: the certificates could not be read, the old ones stay in use", metadata: ["reason": "\(error)"])
+            return nil
+        }
+    }
+
+    private func waitForSignals(_ signals: sigset_t, _ agent: Agent, onHangUp: @escaping @Sendable () -> Void) throws {
         try OwnThread.start("signals") { [log] in
             var waited = signals
             while true {
@@ -146,7 +164,7 @@ struct AgentAssembly {
                     log.info("told to stop", metadata: ["signal": "\(number)"])
                     agent.post(.stopRequested)
                 default:
-                    log.info("SIGHUP: this version reads its configuration at the start only")
+                    onHangUp()
                 }
             }
         }

@@ -41,6 +41,70 @@ extension OnHosts {
         }
     }
 
+    /// All of them are made anew from the same authority, and taken up one after the other while the pair runs.
+    @Suite struct WhenCertificatesAreRenewed {
+        @Test func theNewOnesAreServedAndNobodyNotices() throws {
+            try PairOnHosts.story(arbiter: "witness") { pair in
+                try pair.nothingHappens {
+                    let folder = "\(pair.lab.folder)/tls"
+                    let renewed = try Tool(
+                        PairOnHosts.binary, ["tls", "renew", "--cluster", LabConfiguration().cluster, "--directory", folder]
+                    )
+                    .run(deadline: .seconds(30))
+                    #expect(renewed.succeeded, "\(renewed.errors)")
+                    for host in [pair.a, pair.b] { try Self.serves(pair, host, port: 7432, hasNew: false) }
+                    for host in [pair.a, pair.b] {
+                        try pair.script.copyCertificates(to: host)
+                        try host.signalService(SIGHUP)
+                        try Self.serves(pair, host, port: 7432, hasNew: true)
+                    }
+                    try pair.script.copyCertificates(to: pair.w)
+                    try pair.w.signalService(SIGHUP, .witness)
+                    try Self.serves(pair, try pair.w, port: Lab.witnessPort, hasNew: true)
+                    // What cannot be used is told, and the ones in use stay.
+                    try pair.b.configure(files: [
+                        "\(LabConfiguration.tlsDirectory)/node.crt": HostFile("nothing", owner: "postgres")
+                    ])
+                    try pair.b.signalService(SIGHUP)
+                    try pair.wait("it says so") { try String(contentsOfLog: pair.b).contains("the old ones stay in use") }
+                    try pair.script.copyCertificates(to: pair.b)
+                    try Self.serves(pair, pair.b, port: 7432, hasNew: true)
+                    // All connections new: an agent that starts has none of before.
+                    try pair.b.signalService(SIGKILL)
+                    try pair.wait("its agent is back, and reaches the other one and the witness") {
+                        guard let status = pair.statusIfAny(pair.b) else { return false }
+                        return status.peer.reachable && status.arbiter.reachable == true && status.role == "standby"
+                    }
+                }
+                try pair.waitUntilWhole(primary: "a")
+            }
+        }
+
+        /// Whether it comes to show the certificate that was made last.
+        private static func serves(_ pair: PairOnHosts, _ host: LabHost, port: Int, hasNew: Bool) throws {
+            let folder = "\(pair.lab.folder)/tls"
+            let isWitness = port == Lab.witnessPort
+            let client = """
+                import socket, ssl, sys
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+                context.load_cert_chain("\(LabConfiguration.tlsDirectory)/node.crt", "\(LabConfiguration.tlsDirectory)/node.key")
+                with socket.create_connection((sys.argv[1], int(sys.argv[2])), 2) as plain:
+                    with context.wrap_socket(plain, server_hostname=sys.argv[3]) as tls:
+                        print(ssl.DER_cert_to_PEM_cert(tls.getpeercert(True)))
+                """
+            let address = isWitness ? Lab.witnessAddress : host.address
+            let made = try String(contentsOfFile: "\(folder)/\(isWitness ? "witness" : host.name)/node.crt", encoding: .utf8)
+            func lines(_ text: String) -> String { text.filter { !$0.isWhitespace } }
+            try pair.wait("\(host.name) shows \(hasNew ? "its new" : "another") certificate") {
+                let seen = try pair.a.run(
+                    ["/usr/bin/python3", "-c", client, address, "\(port)", LabConfiguration().cluster])
+                return seen.succeeded && (lines(seen.output) == lines(made)) == hasNew
+            }
+        }
+    }
+
     /// Asynchronous mode: what was acknowledged on one host alone may be lost with it, within the limits, and it is told.
     @Suite struct WhenCommitsAreAsynchronous {
         @Test func whatThePrimaryAloneHadIsLostWithItAndTold() throws {

@@ -66,6 +66,25 @@ extension OnHosts {
             }
         }
 
+        /// As a person does who takes a file system away that is in use: PostgreSQL goes on in it, and every path leads elsewhere.
+        @Test func thePrimarysFileSystemIsTakenAway() throws {
+            try Self.story { pair, disk in
+                let began = SystemClock.now()
+                let served = pair.a.postgresProcesses().map(\.pid)
+                #expect(served.count > 5)
+                try disk.isTakenAway()
+                try pair.waitUntilAlone(pair.b, upTo: .seconds(40))
+                try pair.letClientsWrite(100)
+                try pair.wereOut(since: began, atMost: .seconds(20))
+                #expect(served.allSatisfy { ProcessTable.startTime(of: $0) == nil }, "no process of it is left")
+                try pair.tellsItsStorage(pair.a, "gone", "is empty, or gone")
+                #expect(try disk.names() == [], "nothing is made where nothing is mounted")
+                try disk.repair()
+                try disk.mount()
+                try pair.waitUntilWhole(primary: "b", upTo: .seconds(60))
+            }
+        }
+
         /// Writers stand in the kernel and do not die: the lease ends, the witness grants the role.
         @Test func thePrimarysWritesHang() throws {
             try Self.story { pair, disk in
@@ -192,6 +211,7 @@ struct SmallDisk {
     func unmount() throws(LabError) {
         try shell("for i in $(seq 100); do umount \(Self.folder) && exit 0; sleep 0.1; done; exit 1")
     }
+    func isTakenAway() throws(LabError) { try shell("umount -l \(Self.folder)") }
     /// Status 1 says that it has corrected something.
     func repair() throws(LabError) { try shell("e2fsck -fy \(Self.image) >/dev/null 2>&1 || test $? -le 1") }
     func names() throws(LabError) -> [String] {

@@ -128,6 +128,21 @@ struct SecretFileTests {
         #expect(text.contains(says) && text.contains(remedy + (remedy.hasSuffix(" ") ? "" : " ") + folder.path), "\(text)")
     }
 
+    /// As `tls create` makes it, copied by root.
+    @Test func aFolderThatOnlyRootCanEnterIsAnsweredWithTheRemedy() throws {
+        for (mode, isFine) in [(0o700, false), (0o750, false), (0o751, true)] as [(mode_t, Bool)] {
+            try #require(chmod(folder.path, mode) == 0)
+            let text = try check(owner: "daemon", group: "daemon", mode: 0o600)
+            #expect((text == nil) == isFine, "\(String(mode, radix: 8)): \(text ?? "")")
+            if let text {
+                #expect(text.contains("cannot reach it") && text.contains("chown -R daemon: \(folder.path)"), "\(text)")
+            }
+        }
+        let owner = try #require(getpwnam("daemon")).pointee
+        try #require(chown(folder.path, owner.pw_uid, owner.pw_gid) == 0 && chmod(folder.path, 0o700) == 0)
+        #expect(try check(owner: "daemon", group: "daemon", mode: 0o600) == nil)
+    }
+
     @Test func missingFilesUsersAndStrangeKindsAreToldApart() {
         #expect(SecretFiles.check(folder.path + "/none", "daemon")?.message == "there is no such file")
         #expect(SecretFiles.check(folder.path, "daemon")?.message == "is not a regular file")

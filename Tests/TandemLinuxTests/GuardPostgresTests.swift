@@ -43,6 +43,30 @@ struct GuardPostgresTests {
         #expect(act.killed > 100 && act.survivors == 0 && act.removedAddresses == 2 && act.refusal == 0)
         client.close()
     }
+
+    /// The server stands in its directory whatever that is called, and goes on to serve.
+    @Test func aServerWhoseDirectoryIsRenamedIsGoneToo() throws {
+        let bin = try #require(PostgresPrograms.found)
+        let host = try GuardedHost()
+        func asPostgres(_ command: String) throws {
+            _ = try TwoHosts.run("/usr/sbin/runuser", ["-u", "postgres", "--", "/bin/sh", "-c", "cd /; " + command])
+        }
+        _ = try TwoHosts.run("/bin/chown", ["-R", "postgres", host.folder])
+        try asPostgres(
+            "\(bin)/initdb -N -A trust -D '\(host.data)' >/dev/null; \(bin)/pg_ctl -D '\(host.data)' -l '\(host.folder)/log' "
+                + "-o \"-c listen_addresses= -c unix_socket_directories='\(host.folder)' -c dynamic_shared_memory_type=mmap\" -w start >/dev/null"
+        )
+        #expect(host.instance().count > 4)
+        let client = try host.client()
+        try host.arm(client, GuardDeadline.after(.milliseconds(600)))
+        let moved = host.data + ".moved"
+        #expect(rename(host.data, moved) == 0)
+        defer { for pid in ProcessTable.processes(ofDirectory: moved) { ProcessTable.signal(pid, SIGKILL) } }
+        #expect(host.instance().isEmpty && ProcessTable.processes(ofDirectory: moved).count > 4)
+        #expect(SystemClock.wait(upTo: .seconds(5), step: .milliseconds(10)) { client.status.lastAct?.duration != nil })
+        #expect(ProcessTable.processes(ofDirectory: moved).isEmpty)
+        client.close()
+    }
 }
 
 /// The newest server that is installed.

@@ -30,6 +30,32 @@ import Testing
         }
     }
 
+    /// It stands in its directory whatever that is called, and goes on to serve.
+    @Test(arguments: [Instance.StopMode.fast, .immediate, nil])
+    func aServerWhoseDirectoryIsRenamedIsEndedAllTheSame(_ mode: Instance.StopMode?) throws {
+        try Scratch.run { scratch in
+            let server = try scratch.server("a")
+            let postmaster = try server.instance.start(.primary, deadline: .seconds(30)).postmaster
+            let backend = try server.session()
+            defer { backend.close() }
+            let (before, after) = (server.settings.dataDirectory, server.settings.dataDirectory + ".moved")
+            #expect(rename(before, after) == 0)
+            defer { rename(after, before) }
+            // Also where another directory takes its name.
+            try OwnedFiles(user: "postgres").makeFolder(before)
+            defer { rmdir(before) }
+            #expect(server.instance.livingProcesses().count > 5)
+            if let mode {
+                try server.instance.stop(mode, deadline: .seconds(30))
+            } else {
+                #expect(server.instance.endAll(deadline: .seconds(10)).isComplete)
+            }
+            #expect(ProcessTable.processes(ofDirectory: after).isEmpty)
+            // What has left its directory is on its way out.
+            try eventually("it is gone") { ProcessTable.startTime(of: postmaster.pid) == nil }
+        }
+    }
+
     @Test func whyAServerCannotStartIsTold() throws {
         try Scratch.run { scratch in
             let server = try scratch.server("a", "max_connections = nonsense")

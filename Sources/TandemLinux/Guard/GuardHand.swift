@@ -14,6 +14,8 @@ final class GuardHand {
     private let found = UnsafeMutablePointer<cguard_process>.allocate(capacity: room)
     /// Without symbolic links, as /proc shows it; nil: there was no such directory so far.
     private(set) var directory: String?
+    /// The same folder whatever it is called when the act comes; nil: not known.
+    private var place: FilePlace?
 
     init(_ scope: GuardScope) throws(SystemError) {
         self.scope = scope
@@ -36,12 +38,14 @@ final class GuardHand {
         let done = try Bell()
         try OwnThread.start("guard resolves", stackBytes: GuardProcess.stackBytes) {
             let resolved = ProcessTable.resolved(path)
-            answer.path.withLock { $0 = resolved }
+            let place = resolved.flatMap { FilePlace($0) }
+            answer.found.withLock { $0 = resolved.map { ($0, place) } }
             done.ring()
         }
         _ = done.wait(upTo: scope.margin / 4)
-        if let resolved = answer.path.withLock({ $0 }) {
+        if let (resolved, place) = answer.found.withLock({ $0 }) {
             directory = resolved
+            self.place = place
             board.keep(directory: resolved, of: scope)
         } else {
             directory = directory ?? board.directory(of: scope)
@@ -49,7 +53,7 @@ final class GuardHand {
     }
 
     private final class Answer: Sendable {
-        let path = Mutex<String?>(nil)
+        let found = Mutex<(path: String, place: FilePlace?)?>(nil)
     }
 
     /// All that an act does, but for what it changes. For the first time it makes memory resident that would else be met at the act.
@@ -81,6 +85,9 @@ final class GuardHand {
             }
             // Not before: some ordinary process may hold the kernel's lock for addresses, and those that end would not let it go on.
             act.survivors = kill(hurrying: held.isEmpty)
+            // Last, as this alone asks a file system: a directory that was renamed, or taken away, under its server. With the addresses gone
+            // and everybody else ended, nothing that was promised hangs on it.
+            if act.survivors == 0, held.isEmpty, let place { act.survivors = kill(at: place) }
             let now = SystemClock.now()
             if act.survivors == 0 {
                 if held.isEmpty { act.duration = .nanoseconds(now - act.begun) }
@@ -96,8 +103,8 @@ final class GuardHand {
     /// SIGKILL for every process of the directory, the postmaster before its children.
     /// - Returns: how many there are. Those that we may not signal are none of the instance, whose processes have our own user: a person's
     ///   shell in the directory.
-    private func kill(hurrying: Bool = false) -> Int {
-        guard let (told, all) = look() else { return 1 }
+    private func kill(hurrying: Bool = false, at place: FilePlace? = nil) -> Int {
+        guard let (told, all) = look(at: place) else { return 1 }
         var left = all
         for leads in [Int32(1), 0] {
             for place in 0..<told where found[place].leads == leads {
@@ -121,8 +128,12 @@ final class GuardHand {
     }
 
     /// Nil: /proc cannot be listed just now.
-    private func look() -> (told: Int, all: Int)? {
-        let count = cguard_processes(processes.number, directory ?? scope.dataDirectory, found, GuardHand.room)
+    private func look(at place: FilePlace? = nil) -> (told: Int, all: Int)? {
+        let count =
+            place.map {
+                cguard_processes_at(
+                    processes.number, cguard_place(device: $0.device, number: $0.number), found, GuardHand.room)
+            } ?? cguard_processes(processes.number, directory ?? scope.dataDirectory, found, GuardHand.room)
         return count < 0 ? nil : (min(count, GuardHand.room), count)
     }
 

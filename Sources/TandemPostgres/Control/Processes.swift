@@ -57,20 +57,50 @@ final class InstanceProcesses: Sendable {
 
     /// PostgreSQL's processes that live in the directory. A person's shell that stands in it is none of them; a process
     /// whose program cannot be told is counted: it may be one.
+    ///
+    /// A server whose directory is renamed, or whose file system is taken away (`umount -l`), goes on in it: those that stand where the last
+    /// postmaster stood belong to the instance whatever that place is called now.
     func all() -> [Int32] {
-        ProcessTable.processes(ofResolvedDirectory: directory).filter { pid in
-            guard let program = InstanceProcesses.link("/proc/\(pid)/exe") else { return true }
-            // An upgrade replaces the file under a running server.
-            let name = program.replacingSuffix(" (deleted)").split(separator: "/").last ?? ""
-            return name == "postgres" || name == "postmaster"
-        }
+        let known = Self.known.withLock { $0[given] }
+        return ProcessTable.processes(
+            ofResolvedDirectory: directory,
+            orWhere: { pid in
+                guard let known, Self.isServer(pid) == true else { return false }
+                return ProcessTable.place(of: pid) == known.place
+            }
+        ).filter { Self.isServer($0) ?? true }
+    }
+
+    /// nil: its program cannot be told.
+    private static func isServer(_ pid: Int32) -> Bool? {
+        guard let program = link("/proc/\(pid)/exe") else { return nil }
+        // An upgrade replaces the file under a running server.
+        let name = program.replacingSuffix(" (deleted)").split(separator: "/").last ?? ""
+        return name == "postgres" || name == "postmaster"
+    }
+
+    private struct Known: Sendable {
+        var postmaster: Postmaster
+        var place: FilePlace
+    }
+
+    /// The last postmaster of each data directory that this program has met. Whoever watches an instance and whoever ends it mean the same.
+    private static let known = Mutex<[String: Known]>([:])
+
+    /// That postmaster, if it lives and is none that `postmaster.pid` can tell of any more.
+    func lastKnown() -> Postmaster? {
+        Self.known.withLock { $0[given]?.postmaster }.flatMap { isAlive($0) ? $0 : nil }
     }
 
     /// The postmaster that `postmaster.pid` names, if that process lives in this directory; nil otherwise.
     func postmaster(_ settings: InstanceSettings) throws(SystemError) -> Postmaster? {
         guard let file = try PostmasterFile.read(settings) else { return nil }
         guard let startTime = ProcessTable.startTime(of: file.pid), all().contains(file.pid) else { return nil }
-        return Postmaster(pid: file.pid, startTime: startTime)
+        let postmaster = Postmaster(pid: file.pid, startTime: startTime)
+        if Self.known.withLock({ $0[given]?.postmaster }) != postmaster, let place = ProcessTable.place(of: file.pid) {
+            Self.known.withLock { $0[given] = Known(postmaster: postmaster, place: place) }
+        }
+        return postmaster
     }
 
     func isAlive(_ postmaster: Postmaster) -> Bool {

@@ -29,7 +29,7 @@ extension Instance {
         while true {
             let left = processes.all()
             if left.isEmpty { return .nanoseconds(SystemClock.now() - begun) }
-            if let found = try postmaster(), found != signalled {
+            if let found = try postmaster() ?? processes.lastKnown(), found != signalled {
                 _ = ProcessTable.signal(found.pid, mode == .fast ? SIGINT : SIGQUIT)
                 signalled = found
             }

@@ -135,5 +135,8 @@ final class LinkAdapter: LinkPort {
         }
     }
 
+    /// For connections that come up from now on.
+    func replace(identity: TLSIdentity) { link.withLock { $0 }?.replace(identity: identity) }
+
     func close() { link.withLock { $0 }?.stop() }
 }

@@ -27,13 +27,15 @@ struct FailoverCommand: ParsableCommand {
                 code: 2)
         }
         let configuration = try common.load()
-        let more =
-            acceptDataLoss
-            ? nil
-            : "Where a reason says that this host may lack commits, and they can be given up: the same with --accept-data-loss"
-                + " (read `pgtandem failover --help` first)"
         Terminal.say(
             try ControlRelay(configuration.controlSocket).run(
-                ControlRequest(command: "failover", acceptDataLoss: acceptDataLoss), what: "failover", advice: more))
+                ControlRequest(command: "failover", acceptDataLoss: acceptDataLoss), what: "failover"
+            ) { reasons in
+                // The other host lives: nobody in a hurry shall be shown that way.
+                acceptDataLoss || reasons.contains { $0.code == "peerHeard" }
+                    ? nil
+                    : "Where a reason says that this host may lack commits, and they can be given up: the same with --accept-data-loss"
+                        + " (read `pgtandem failover --help` first)"
+            })
     }
 }

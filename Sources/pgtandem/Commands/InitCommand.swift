@@ -239,7 +239,9 @@ struct InitWork {
         for override in loaded.overrides { Terminal.say("overridden elsewhere, please remove it there: \(override.text)") }
         if !pending.isEmpty {
             Terminal.say(
-                "these settings take effect when PostgreSQL is restarted, which must be before `join`: \(pending.joined(separator: ", "))"
+                "these settings take effect when PostgreSQL is restarted, which must be before `join`: \(pending.joined(separator: ", "))\n"
+                    + "  Stop PostgreSQL when its clients can miss it for some seconds, then start the agent: it starts PostgreSQL. Nothing else may"
+                    + " start it from now on: by itself it would come up as a standby"
             )
         }
     }

@@ -21,6 +21,8 @@ struct PauseCommand: ParsableCommand {
             try ControlRelay(configuration.controlSocket).run(
                 ControlRequest(command: "pause", maintenance: standbyMaintenance), what: "pause",
                 meaning: "so do not rely on it: the roles may still move by themselves",
-                advice: "Look at `pgtandem status` on the primary before you begin to work: it says `paused` if the pair is."))
+                advice: { _ in
+                    "Look at `pgtandem status` on the primary before you begin to work: it says `paused` if the pair is."
+                }))
     }
 }

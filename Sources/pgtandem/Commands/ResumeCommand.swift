@@ -19,6 +19,7 @@ struct ResumeCommand: ParsableCommand {
             try ControlRelay(configuration.controlSocket).run(
                 ControlRequest(command: "resume"), what: "resume",
                 meaning: "so a pause still holds, and nothing fails over",
-                advice: "Look at `pgtandem status` on both hosts, put right what it names, then `pgtandem resume` again."))
+                advice: { _ in "Look at `pgtandem status` on both hosts, put right what it names, then `pgtandem resume` again." }
+            ))
     }
 }
