@@ -109,7 +109,7 @@ static int stands_at(int proc, const char *pid, const cguard_place *place) {
     return fstatat(proc, name, &facts, 0) == 0 && facts.st_dev == place->device && facts.st_ino == place->number;
 }
 
-// By name, or, where there is none, by place.
+// By name, or, with a place, by that and not by name.
 static long processes(int proc, const char *directory, const cguard_place *place, cguard_process *found, size_t room) {
     struct entry { uint64_t inode; int64_t offset; unsigned short length; unsigned char kind; char name[]; };
     _Alignas(struct entry) char buffer[32768];
@@ -125,7 +125,8 @@ static long processes(int proc, const char *directory, const cguard_place *place
             if (entry->name[0] < '1' || entry->name[0] > '9') continue;
             int32_t pid = (int32_t)strtol(entry->name, NULL, 10), parent;
             if (pid <= 1 || pid == getpid()) continue;
-            if (!(directory ? lives_in(proc, entry->name, directory) : stands_at(proc, entry->name, place))) continue;
+            int is_here = lives_in(proc, entry->name, directory);
+            if (place ? is_here || !stands_at(proc, entry->name, place) : !is_here) continue;
             if (!is_alive(proc, entry->name, &parent)) continue;
             if (count < room) found[count] = (cguard_process){pid, parent};
             count++;
@@ -151,8 +152,8 @@ long cguard_processes(int proc, const char *directory, cguard_process *found, si
     return processes(proc, directory, NULL, found, room);
 }
 
-long cguard_processes_at(int proc, cguard_place place, cguard_process *found, size_t room) {
-    return processes(proc, NULL, &place, found, room);
+long cguard_strays(int proc, cguard_place place, const char *directory, cguard_process *found, size_t room) {
+    return processes(proc, directory, &place, found, room);
 }
 
 void cguard_keep_memory(size_t bytes) {

@@ -25,9 +25,11 @@ public enum SecretFiles {
         }
         guard let facts = found else { return problem("there is no such file", advice(forMissing: key)) }
         guard facts.kind == .file else { return problem("is not a regular file", "Put a regular file in its place.") }
-        if let closed = closedFolder(of: path, to: owner) {
+        if let closed = closedFolder(of: path, to: user, owner) {
             return problem(
-                "the user `\(user)` cannot reach it through the folder \(closed)", "Run `chown -R \(user): \(quote(closed))`.")
+                "the user `\(user)` cannot reach it through the folder \(closed)",
+                key == "tls.directory"
+                    ? "Run `chown -R \(user): \(quote(closed))`." : "Let the user `\(user)` pass through that folder.")
         }
         let mode = facts.mode
         let quoted = quote(path)
@@ -68,15 +70,16 @@ public enum SecretFiles {
         return problems
     }
 
-    /// The folder, if root alone (who looks now) may pass through it.
-    private static func closedFolder(of path: String, to user: UserFacts) -> String? {
-        guard let end = path.lastIndex(of: "/"), end != path.startIndex else { return nil }
+    /// The folder, if root, who looks now, may pass through it, and the user may not. Of access control lists nothing is known here.
+    private static func closedFolder(of path: String, to name: String, _ user: UserFacts) -> String? {
+        guard geteuid() == 0, let end = path.lastIndex(of: "/"), end != path.startIndex else { return nil }
         let folder = String(path[..<end])
         let facts: FileFacts?
         // One that cannot be looked at is told of where the file is.
         do throws(SystemError) { facts = try FileFacts.of(folder) } catch { facts = nil }
         guard let facts else { return nil }
-        let bit: UInt32 = facts.ownerID == user.user ? 0o100 : facts.groupID == user.group ? 0o010 : 0o001
+        let bit: UInt32 =
+            facts.ownerID == user.user ? 0o100 : user.groups(of: name).contains(facts.groupID) ? 0o010 : 0o001
         return facts.mode & bit == 0 ? folder : nil
     }
 
@@ -114,6 +117,14 @@ struct UserFacts {
         guard Self.look(&entry, { getpwnam_r(name, $0, $1, $2, $3) }) else { return nil }
         user = entry.pw_uid
         group = entry.pw_gid
+    }
+
+    /// His own, and those that he was added to.
+    func groups(of name: String) -> Set<gid_t> {
+        var groups = [gid_t](repeating: group, count: 256)
+        var count = Int32(groups.count)
+        guard getgrouplist(name, group, &groups, &count) >= 0 else { return [group] }
+        return Set(groups.prefix(Int(count)))
     }
 
     /// The name of a user, for messages; the number, if it has none.

@@ -8,11 +8,13 @@ enum TLSCertificates {
     /// A certificate is valid from a day before it was made: hosts' clocks differ, and a warning on the first day helps nobody.
     private static let backdated: TimeInterval = 86_400
 
+    /// Good for twenty years at least: those that it signs can be renewed, it cannot.
     static func authority(cluster: String, key: Certificate.PrivateKey, days: Int, now: Date) throws -> Certificate {
         let name = try authorityName(cluster)
         return try Certificate(
             version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey,
-            notValidBefore: now - backdated, notValidAfter: end(now, days), issuer: name, subject: name,
+            notValidBefore: now - backdated, notValidAfter: end(now, max(days, TLSAuthority.defaultDays)), issuer: name,
+            subject: name,
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
                 Critical(KeyUsage(keyCertSign: true, cRLSign: true))

@@ -44,6 +44,9 @@ package struct Catch: Sendable {
         .handoverWithoutEnd, .guardArmedAfterPaired, .wordInsteadOfGrant, .foreignTakesOver, .followsUntaken,
     ]
 
+    /// Those that need more than the seeds ever put together: a story tells each of them, and fails when it is put back.
+    package static let onlyInStories: [Flaw] = [.foreignTakesOver, .followsUntaken]
+
     /// Seeds from `from` on, until one breaks a rule. `goOn` says whether there is still time.
     package static func hunt(_ flaw: Flaw, from: UInt64, seeds: Int, limit: Int, goOn: () -> Bool = { true }) -> Catch {
         for number in 0..<seeds where goOn() {

@@ -105,7 +105,7 @@ package struct SimulateCommand: ParsableCommand {
     }
 
     private func hunt(_ crew: Crew) throws {
-        let flaws = early ? Flaw.allCases.filter { !Catch.late.contains($0) } : Flaw.allCases
+        let flaws = Flaw.allCases.filter { !Catch.onlyInStories.contains($0) && !(early && Catch.late.contains($0)) }
         let caught = crew.hunt(flaws, from: from, seeds: seeds, steps: steps)
         print("mistake put back                seeds until caught   broken rule")
         for row in caught {
@@ -115,6 +115,7 @@ package struct SimulateCommand: ParsableCommand {
                 "\(name)\(String(repeating: " ", count: max(0, 18 - count.count)))\(count)   \(row.rule?.rawValue ?? "not caught")"
             )
         }
+        print("not tried, as only a story finds them: \(Catch.onlyInStories.map(\.rawValue).joined(separator: ", "))")
         let missed = caught.filter { $0.seeds == nil }.map(\.flaw.rawValue)
         guard missed.isEmpty else {
             print("\nNot caught within \(seeds) seeds\(seconds.map { " and \($0) s" } ?? ""): \(missed.joined(separator: ", "))")

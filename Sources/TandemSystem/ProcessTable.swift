@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// Processes as /proc shows them; works without root for processes of our own user.
 public enum ProcessTable {
@@ -18,10 +19,8 @@ public enum ProcessTable {
     /// Asks /proc only, never the directory itself. Not knowing is not absence, since others rely on the end of every process: a
     /// /proc that cannot be listed (no descriptor, no memory) gives `[unknown]`, and a server whose directory may not be read (a
     /// program with file capabilities) counts.
-    /// - Parameter isHere: asked about a process that stands elsewhere by name; its directory may have been renamed under it.
-    public static func processes(
-        ofResolvedDirectory directory: String, orWhere isHere: (Int32) -> Bool = { _ in false }
-    ) -> [Int32] {
+    /// - Parameter others: told of each process that stands elsewhere by name; its directory may have been renamed under it.
+    public static func processes(ofResolvedDirectory directory: String, others: (Int32) -> Void = { _ in }) -> [Int32] {
         guard let folder = opendir("/proc") else { return [unknown] }
         defer { closedir(folder) }
         var found: [Int32] = []
@@ -32,7 +31,10 @@ public enum ProcessTable {
             guard let pid = Int32(name) else { continue }
             if let place = link("/proc/\(pid)/cwd") {
                 // A directory that was removed under a running server still has that server.
-                guard place == directory || place == "\(directory) (deleted)" || isHere(pid) else { continue }
+                guard place == directory || place == "\(directory) (deleted)" else {
+                    others(pid)
+                    continue
+                }
                 if isLive(pid) { found.append(pid) }
             } else if errno == EACCES, geteuid() != 0, isServerOfOurs(pid) {
                 found.append(pid)
@@ -41,11 +43,44 @@ public enum ProcessTable {
         return found.sorted()
     }
 
-    /// Where a process stands, whatever that is called now; nil: not known. Asks the file system of that place, which a network may hold up.
+    /// Where a process stands, whatever that is called now; nil: not known. Asks the file system of that place, which a network may hold up:
+    /// `standing(at:of:upTo:)` does not wait for it.
     public static func place(of pid: Int32) -> FilePlace? {
         var facts = stat()
         guard stat("/proc/\(pid)/cwd", &facts) == 0 else { return nil }
         return FilePlace(device: UInt64(facts.st_dev), number: UInt64(facts.st_ino))
+    }
+
+    /// Those of the processes that stand there. nil: a file system did not answer in time.
+    public static func standing(at place: FilePlace, of processes: [Int32], upTo patience: Duration) -> [Int32]? {
+        guard !processes.isEmpty else { return [] }
+        // Not more of them than that stand where a file system hangs.
+        let isFull = asking.withLock { asking in
+            guard asking < 8 else { return true }
+            asking += 1
+            return false
+        }
+        if isFull { return nil }
+        let answer = Answer()
+        do throws(SystemError) {
+            let done = try Bell()
+            try OwnThread.start("places") {
+                let found = processes.filter { self.place(of: $0) == place && startTime(of: $0) != nil }
+                answer.found.withLock { $0 = found }
+                asking.withLock { $0 -= 1 }
+                done.ring()
+            }
+            _ = done.wait(upTo: patience)
+        } catch {
+            asking.withLock { $0 -= 1 }
+        }
+        return answer.found.withLock { $0 }
+    }
+
+    private static let asking = Mutex(0)
+
+    private final class Answer: Sendable {
+        let found = Mutex<[Int32]?>(nil)
     }
 
     /// The path without symbolic links; nil: no such file.

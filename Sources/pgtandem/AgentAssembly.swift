@@ -108,7 +108,7 @@ struct AgentAssembly {
         let windows = try WindowClock(configuration) { agent.post(.windows($0)) }
         try control.start()
         try waitForSignals(signals, agent) { [self] in
-            guard let identity = readCertificates() else { return }
+            guard let identity = readCertificates(insteadOf: identity) else { return }
             link.replace(identity: identity)
             witness.replace(identity: identity)
         }
@@ -140,10 +140,16 @@ struct AgentAssembly {
     }
 
     /// nil: what is there cannot be used; the ones in use stay.
-    private func readCertificates() -> TLSIdentity? {
+    private func readCertificates(insteadOf old: TLSIdentity) -> TLSIdentity? {
         do {
             let identity = try TLSIdentity.load(
                 directory: configuration.tls.directory, cluster: configuration.cluster, node: configuration.node.text)
+            // Neither the other host nor the witness would be let in, or let this one in.
+            guard identity.authorityFingerprint == old.authorityFingerprint else {
+                throw CommandFailure.failed(
+                    "\(configuration.tls.directory)/ca.crt is of another authority: make new certificates with `pgtandem tls renew`, which"
+                        + " keeps it, or copy this node's folder of it")
+            }
             log.info("SIGHUP: the certificates were read anew; connections that are up keep theirs")
             for warning in identity.warnings { log.warning("certificate", metadata: ["reason": "\(warning)"]) }
             return identity
@@ -164,7 +170,10 @@ struct AgentAssembly {
                     log.info("told to stop", metadata: ["signal": "\(number)"])
                     agent.post(.stopRequested)
                 default:
-                    onHangUp()
+                    // A disk that hangs must not keep SIGTERM from being heard.
+                    do { try OwnThread.start("certificates", onHangUp) } catch {
+                        log.error("SIGHUP: the certificates were not read", metadata: ["reason": "\(error)"])
+                    }
                 }
             }
         }

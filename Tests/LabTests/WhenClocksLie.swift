@@ -99,7 +99,10 @@ extension OnHosts {
             func lines(_ text: String) -> String { text.filter { !$0.isWhitespace } }
             try pair.wait("\(host.name) shows \(hasNew ? "its new" : "another") certificate") {
                 let seen = try pair.a.run(
-                    ["/usr/bin/python3", "-c", client, address, "\(port)", LabConfiguration().cluster])
+                    [
+                        "/usr/bin/python3", "-c", client, address, "\(port)",
+                        "\(isWitness ? "witness" : host.name).\(LabConfiguration().cluster).pgtandem",
+                    ])
                 return seen.succeeded && (lines(seen.output) == lines(made)) == hasNew
             }
         }

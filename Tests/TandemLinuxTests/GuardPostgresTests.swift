@@ -64,7 +64,7 @@ struct GuardPostgresTests {
         defer { for pid in ProcessTable.processes(ofDirectory: moved) { ProcessTable.signal(pid, SIGKILL) } }
         #expect(host.instance().isEmpty && ProcessTable.processes(ofDirectory: moved).count > 4)
         #expect(SystemClock.wait(upTo: .seconds(5), step: .milliseconds(10)) { client.status.lastAct?.duration != nil })
-        #expect(ProcessTable.processes(ofDirectory: moved).isEmpty)
+        #expect(soon { ProcessTable.processes(ofDirectory: moved).isEmpty })
         client.close()
     }
 }

@@ -50,9 +50,10 @@ import Testing
             } else {
                 #expect(server.instance.endAll(deadline: .seconds(10)).isComplete)
             }
-            #expect(ProcessTable.processes(ofDirectory: after).isEmpty)
-            // What has left its directory is on its way out.
-            try eventually("it is gone") { ProcessTable.startTime(of: postmaster.pid) == nil }
+            // What has left its program and its directory is on its way out.
+            try eventually("all are gone", within: .milliseconds(500)) {
+                ProcessTable.startTime(of: postmaster.pid) == nil && ProcessTable.processes(ofDirectory: after).isEmpty
+            }
         }
     }
 

@@ -27,8 +27,8 @@ typedef struct {
 /// servers of our user whose directory may not be read. Allocates nothing and asks /proc alone, through `proc`, a descriptor of it.
 /// Returns how many were found, of which at most `room` are told; -1 and errno if /proc cannot be listed.
 long cguard_processes(int proc, const char *directory, cguard_process *found, size_t room);
-/// The same for servers that stand in this very folder, whatever it is called now. Asks its file system: a network may hold it up.
-long cguard_processes_at(int proc, cguard_place place, cguard_process *found, size_t room);
+/// Servers that stand in this very folder, but under another name than this one. Asks its file system: a network may hold it up.
+long cguard_strays(int proc, cguard_place place, const char *directory, cguard_process *found, size_t room);
 
 /// Memory that was once used is kept, and so much is made ready: a later malloc does not ask the kernel.
 void cguard_keep_memory(size_t bytes);

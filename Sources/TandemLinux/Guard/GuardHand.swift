@@ -14,13 +14,13 @@ final class GuardHand {
     private let found = UnsafeMutablePointer<cguard_process>.allocate(capacity: room)
     /// Without symbolic links, as /proc shows it; nil: there was no such directory so far.
     private(set) var directory: String?
-    /// The same folder whatever it is called when the act comes; nil: not known.
-    private var place: FilePlace?
+    private let strays: GuardStrays
 
     init(_ scope: GuardScope) throws(SystemError) {
         self.scope = scope
         table = try AddressTable(interface: scope.interface)
         sockets = try LocalSockets()
+        strays = try GuardStrays()
         let number = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard number >= 0 else { throw SystemError.last("open /proc", advice: "Mount /proc.") }
         processes = Descriptor(number)
@@ -35,19 +35,21 @@ final class GuardHand {
     func resolveDirectory(_ board: GuardBoard) throws(SystemError) {
         let answer = Answer()
         let path = scope.dataDirectory
+        let strays = self.strays
         let done = try Bell()
         try OwnThread.start("guard resolves", stackBytes: GuardProcess.stackBytes) {
             let resolved = ProcessTable.resolved(path)
-            let place = resolved.flatMap { FilePlace($0) }
+            let place = resolved.flatMap { strays.place(now: $0) }
             answer.found.withLock { $0 = resolved.map { ($0, place) } }
             done.ring()
         }
         _ = done.wait(upTo: scope.margin / 4)
         if let (resolved, place) = answer.found.withLock({ $0 }) {
             directory = resolved
-            self.place = place
+            strays.know(place, resolved)
             board.keep(directory: resolved, of: scope)
         } else {
+            strays.know(nil, "")
             directory = directory ?? board.directory(of: scope)
         }
     }
@@ -71,6 +73,8 @@ final class GuardHand {
             deadline: deadline, begun: SystemClock.now(), duration: nil, silenced: nil, killed: 0, survivors: 0,
             removedAddresses: 0,
             refusal: 0)
+        // In its own thread, for which nothing here waits.
+        strays.hunt()
         act.killed = kill()
         // Whatever the postmaster forked after the first look: from here on nobody is left who could start another. Before the
         // addresses, since the kernel's lock for them may be held for seconds by a network card's driver.
@@ -85,9 +89,6 @@ final class GuardHand {
             }
             // Not before: some ordinary process may hold the kernel's lock for addresses, and those that end would not let it go on.
             act.survivors = kill(hurrying: held.isEmpty)
-            // Last, as this alone asks a file system: a directory that was renamed, or taken away, under its server. With the addresses gone
-            // and everybody else ended, nothing that was promised hangs on it.
-            if act.survivors == 0, held.isEmpty, let place { act.survivors = kill(at: place) }
             let now = SystemClock.now()
             if act.survivors == 0 {
                 if held.isEmpty { act.duration = .nanoseconds(now - act.begun) }
@@ -103,8 +104,8 @@ final class GuardHand {
     /// SIGKILL for every process of the directory, the postmaster before its children.
     /// - Returns: how many there are. Those that we may not signal are none of the instance, whose processes have our own user: a person's
     ///   shell in the directory.
-    private func kill(hurrying: Bool = false, at place: FilePlace? = nil) -> Int {
-        guard let (told, all) = look(at: place) else { return 1 }
+    private func kill(hurrying: Bool = false) -> Int {
+        guard let (told, all) = look() else { return 1 }
         var left = all
         for leads in [Int32(1), 0] {
             for place in 0..<told where found[place].leads == leads {
@@ -128,12 +129,8 @@ final class GuardHand {
     }
 
     /// Nil: /proc cannot be listed just now.
-    private func look(at place: FilePlace? = nil) -> (told: Int, all: Int)? {
-        let count =
-            place.map {
-                cguard_processes_at(
-                    processes.number, cguard_place(device: $0.device, number: $0.number), found, GuardHand.room)
-            } ?? cguard_processes(processes.number, directory ?? scope.dataDirectory, found, GuardHand.room)
+    private func look() -> (told: Int, all: Int)? {
+        let count = cguard_processes(processes.number, directory ?? scope.dataDirectory, found, GuardHand.room)
         return count < 0 ? nil : (min(count, GuardHand.room), count)
     }
 

@@ -59,16 +59,21 @@ final class InstanceProcesses: Sendable {
     /// whose program cannot be told is counted: it may be one.
     ///
     /// A server whose directory is renamed, or whose file system is taken away (`umount -l`), goes on in it: those that stand where the last
-    /// postmaster stood belong to the instance whatever that place is called now.
+    /// postmaster stood belong to the instance whatever that place is called now. Once nobody stands there, the place means nothing: what is
+    /// started there later, after a rejoin has moved it aside, is somebody else's.
     func all() -> [Int32] {
         let known = Self.known.withLock { $0[given] }
-        return ProcessTable.processes(
-            ofResolvedDirectory: directory,
-            orWhere: { pid in
-                guard let known, Self.isServer(pid) == true else { return false }
-                return ProcessTable.place(of: pid) == known.place
-            }
+        var elsewhere: [Int32] = []
+        let here = ProcessTable.processes(
+            ofResolvedDirectory: directory, others: { if known != nil, Self.isServer($0) == true { elsewhere.append($0) } }
         ).filter { Self.isServer($0) ?? true }
+        guard let known else { return here }
+        // What does not answer in that time is another cluster's file system, so this one's are told by name alone.
+        let strays = ProcessTable.standing(at: known.place, of: elsewhere, upTo: .seconds(1))
+        if here.isEmpty, strays == [] {
+            Self.known.withLock { if $0[given] == known { $0[given] = nil } }
+        }
+        return (here + (strays ?? [])).sorted()
     }
 
     /// nil: its program cannot be told.
@@ -79,7 +84,7 @@ final class InstanceProcesses: Sendable {
         return name == "postgres" || name == "postmaster"
     }
 
-    private struct Known: Sendable {
+    private struct Known: Hashable, Sendable {
         var postmaster: Postmaster
         var place: FilePlace
     }

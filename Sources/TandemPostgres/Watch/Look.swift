@@ -34,7 +34,8 @@ extension Watch {
                 state.facts.systemIdentifier = remembered
                 state.facts.copy = nil
             }
-            return found(.unusable(problem))
+            // Its server may live on, where the directory was renamed or taken away under it.
+            return foundNobody(else: .unusable(problem))
         }
         // Before anything of it is told: a directory whose mark was not read yet would look like a foreign one.
         let damage = readMark()
@@ -49,8 +50,13 @@ extension Watch {
         } catch {
             return found(.unusable(error.description))
         }
+        foundNobody(else: damage.map { .unusable($0) } ?? .stopped)
+    }
+
+    /// No postmaster is named. Without any process the condition is the one given.
+    private func foundNobody(else condition: LocalPostgres.Condition) {
         let left = processes.all()
-        if left.isEmpty { return found(damage.map { .unusable($0) } ?? .stopped) }
+        if left.isEmpty { return found(condition) }
         // A server that just starts has no postmaster.pid yet: only a second look tells.
         let isCertain = state.withLock { state in
             let now = SystemClock.now()
