@@ -60,6 +60,11 @@ extension OnHosts {
                 #expect(told.contains("witness serves") && !told.contains("answers may be late"), "\(told)")
 
                 try pair.nothingHappens {
+                    try pair.a.systemctl(["reload", "pgtandem"])
+                    try pair.wait("it has read its certificates anew") {
+                        try String(contentsOfLog: pair.a).contains("the certificates were read anew")
+                    }
+                    try machine.systemctl(["reload", "pgtandem-witness"])
                     for (host, unit) in [
                         (pair.a, "pgtandem"), (pair.b, "pgtandem"), (pair.a, "pgtandem-guard"), (machine, "pgtandem-witness"),
                     ] {
