@@ -57,6 +57,28 @@ import Testing
         }
     }
 
+    /// The next agent learns from the one before where the server stands, and nothing from a note of another boot, or a damaged one.
+    @Test(arguments: [true, false]) func anAgentThatStartsAfterTheRenamingKnowsTheServer(isSound: Bool) throws {
+        try Scratch.run { scratch in
+            let server = try scratch.server("a")
+            let (before, after) = (server.settings.dataDirectory, server.settings.dataDirectory + ".moved")
+            let note = server.settings.stateDirectory + "/postmaster"
+            _ = try server.instance.start(.primary, deadline: .seconds(30))
+            try eventually("it is written down") { try DurableFile.read(note)?.last == UInt8(ascii: "\n") }
+            #expect(rename(before, after) == 0)
+            defer { rename(after, before) }
+            defer { for pid in ProcessTable.processes(ofDirectory: after) { ProcessTable.signal(pid, SIGKILL) } }
+            if !isSound {
+                let text = String(decoding: try DurableFile.read(note) ?? [], as: UTF8.self)
+                try OwnedFiles(user: "postgres").write("x" + text, to: note)
+            }
+            InstanceProcesses.known.withLock { $0[before] = nil }
+            let watch = try Watch(server.settings) { _ in }
+            defer { withExtendedLifetime(watch) {} }
+            #expect(server.instance.livingProcesses().isEmpty != isSound)
+        }
+    }
+
     @Test func whyAServerCannotStartIsTold() throws {
         try Scratch.run { scratch in
             let server = try scratch.server("a", "max_connections = nonsense")

@@ -84,13 +84,13 @@ final class InstanceProcesses: Sendable {
         return name == "postgres" || name == "postmaster"
     }
 
-    private struct Known: Hashable, Sendable {
+    struct Known: Hashable, Sendable {
         var postmaster: Postmaster
         var place: FilePlace
     }
 
     /// The last postmaster of each data directory that this program has met. Whoever watches an instance and whoever ends it mean the same.
-    private static let known = Mutex<[String: Known]>([:])
+    static let known = Mutex<[String: Known]>([:])
 
     /// That postmaster, if it lives and is none that `postmaster.pid` can tell of any more.
     func lastKnown() -> Postmaster? {
@@ -103,7 +103,9 @@ final class InstanceProcesses: Sendable {
         guard let startTime = ProcessTable.startTime(of: file.pid), all().contains(file.pid) else { return nil }
         let postmaster = Postmaster(pid: file.pid, startTime: startTime)
         if Self.known.withLock({ $0[given]?.postmaster }) != postmaster, let place = ProcessTable.place(of: file.pid) {
-            Self.known.withLock { $0[given] = Known(postmaster: postmaster, place: place) }
+            let known = Known(postmaster: postmaster, place: place)
+            Self.known.withLock { $0[given] = known }
+            PlaceNote(settings).write(known)
         }
         return postmaster
     }

@@ -47,6 +47,7 @@ public final class Watch: Sendable {
         self.settings = settings
         self.patience = patience
         self.deliver = deliver
+        PlaceNote(settings).recall()
         processes = InstanceProcesses(settings.dataDirectory)
         bell = try Bell()
         ended = try Bell()
