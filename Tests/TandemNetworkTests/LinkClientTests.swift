@@ -5,7 +5,7 @@ import Testing
 
 @testable import TandemNetwork
 
-@Suite("The blocking client", .serialized, .timeLimit(.minutes(2)))
+@Suite("The blocking client", .serialized, .timeLimit(.minutes(30)))
 struct LinkClientTests {
     @Test func `it asks and is answered, and is no path for the agents`() throws {
         let pair = try Pair()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import TandemNetwork
 
-@Suite("Two agents on a link", .serialized, .timeLimit(.minutes(2)))
+@Suite("Two agents on a link", .serialized, .timeLimit(.minutes(30)))
 struct LinkTests {
     @Test func `both dial, and every connection is a path`() throws {
         let pair = try Pair()

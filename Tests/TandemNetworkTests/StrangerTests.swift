@@ -5,7 +5,7 @@ import Testing
 
 @testable import TandemNetwork
 
-@Suite("Strangers, and peers that break the rules", .serialized, .timeLimit(.minutes(2)))
+@Suite("Strangers, and peers that break the rules", .serialized, .timeLimit(.minutes(30)))
 struct StrangerTests {
     /// Who dials, what it shows, and how `a` words the refusal.
     @Test(arguments: ["another authority", "another cluster", "another node", "our own"])

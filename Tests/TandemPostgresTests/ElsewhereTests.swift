@@ -6,7 +6,7 @@ import Testing
 @testable import TandemPostgres
 
 /// Parts of a data directory that lie elsewhere: what may be swapped, and what is noticed if it was not.
-@Suite(.timeLimit(.minutes(1))) struct ElsewhereTests {
+@Suite(.timeLimit(.minutes(30))) struct ElsewhereTests {
     let scratch: SetupScratch
     let settings: InstanceSettings
     private var folder: String { scratch.root }

@@ -6,7 +6,7 @@ import Testing
 @testable import TandemPostgres
 
 /// A copy that is given up in order, as the agent is told to stop.
-@Suite(.serialized, .timeLimit(.minutes(5))) struct RejoinCopyEndTests {
+@Suite(.serialized, .timeLimit(.minutes(30))) struct RejoinCopyEndTests {
     @Test(arguments: [Rejoin.Step.copying, .verifying])
     func itEndsAtOnceAndNothingIsLeft(_ step: Rejoin.Step) throws {
         try Scratch.run { scratch in

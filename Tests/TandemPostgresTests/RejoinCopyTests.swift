@@ -6,7 +6,7 @@ import Testing
 
 @testable import TandemPostgres
 
-@Suite(.serialized, .timeLimit(.minutes(15))) struct RejoinCopyTests {
+@Suite(.serialized, .timeLimit(.minutes(30))) struct RejoinCopyTests {
     @Test func aDamagedDirectoryIsCopiedAndKeptWhole() throws {
         try Scratch.run { scratch in
             let pair = try RejoinPair(scratch)
@@ -155,7 +155,7 @@ import Testing
 }
 
 /// Copies whose parts lie elsewhere, behind links.
-@Suite(.serialized, .timeLimit(.minutes(15))) struct RejoinElsewhereTests {
+@Suite(.serialized, .timeLimit(.minutes(30))) struct RejoinElsewhereTests {
     /// `a` has its WAL in `<folder>/disk/wal`, and a damaged control file.
     private func story(_ body: (Scratch, RejoinPair, _ wal: String) throws -> Void) throws {
         try Scratch.run { scratch in

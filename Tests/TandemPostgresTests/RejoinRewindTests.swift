@@ -6,7 +6,7 @@ import Testing
 
 @testable import TandemPostgres
 
-@Suite(.serialized, .timeLimit(.minutes(15))) struct RejoinRewindTests {
+@Suite(.serialized, .timeLimit(.minutes(30))) struct RejoinRewindTests {
     @Test func aDivergedPrimaryIsRewoundAndFollows() throws {
         try Scratch.run { scratch in
             // The source keeps no WAL of before the fork: it must come from here.

@@ -5,7 +5,7 @@ import Testing
 
 @testable import TandemPostgres
 
-@Suite(.serialized, .timeLimit(.minutes(10))) struct RejoinSurveyTests {
+@Suite(.serialized, .timeLimit(.minutes(30))) struct RejoinSurveyTests {
     @Test func anInstanceThatHasNotDivergedStartsPlainly() throws {
         try Scratch.run { scratch in
             let pair = try RejoinPair(scratch)

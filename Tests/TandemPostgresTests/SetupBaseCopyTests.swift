@@ -7,7 +7,7 @@ import Testing
 
 @testable import TandemPostgres
 
-@Suite(.serialized, .timeLimit(.minutes(10))) struct SetupBaseCopyTests {
+@Suite(.serialized, .timeLimit(.minutes(30))) struct SetupBaseCopyTests {
     /// A primary with data, a replication role that comes in by TCP and password, and the place for a copy.
     private struct Pair {
         let scratch: SetupScratch

@@ -5,7 +5,7 @@ import Testing
 
 @testable import TandemPostgres
 
-@Suite(.timeLimit(.minutes(3))) struct SetupDirectoryTests {
+@Suite(.timeLimit(.minutes(30))) struct SetupDirectoryTests {
     @Test func eachFaultOfADataDirectoryHasItsOwnMessage() throws {
         let scratch = try SetupScratch()
         var settings = try scratch.instance("a")

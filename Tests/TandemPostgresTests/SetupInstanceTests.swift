@@ -5,7 +5,7 @@ import Testing
 
 @testable import TandemPostgres
 
-@Suite(.timeLimit(.minutes(5))) struct SetupInstanceTests {
+@Suite(.timeLimit(.minutes(30))) struct SetupInstanceTests {
     @Test func aNewInstanceAppearsWholeAndASecondRunTouchesNothing() throws {
         let scratch = try SetupScratch()
         let settings = try scratch.settings("a")

@@ -20,7 +20,7 @@ enum BuiltProgram {
 
 @Suite(
     "The program `pgtandem witness`", .serialized, .enabled(if: BuiltProgram.exists, "the program is not built"),
-    .timeLimit(.minutes(3)))
+    .timeLimit(.minutes(30)))
 struct WhenItIsAProgram {
     private final class Program {
         let process = Process()

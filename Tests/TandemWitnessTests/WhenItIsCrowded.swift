@@ -9,7 +9,7 @@ import Testing
 @testable import TandemNetwork
 @testable import TandemWitness
 
-@Suite("A witness in a crowd", .serialized, .timeLimit(.minutes(3)))
+@Suite("A witness in a crowd", .serialized, .timeLimit(.minutes(30)))
 struct WhenItIsCrowded {
     /// A plain TCP connection that says nothing.
     private final class Stranger {

@@ -6,7 +6,7 @@ import Testing
 @testable import TandemNetwork
 @testable import TandemWitness
 
-@Suite("A witness that is asked", .serialized, .timeLimit(.minutes(3)))
+@Suite("A witness that is asked", .serialized, .timeLimit(.minutes(30)))
 struct WhenNodesAsk {
     @Test func `read, establish, heartbeat, sole and claim, end to end`() throws {
         let place = try Place()

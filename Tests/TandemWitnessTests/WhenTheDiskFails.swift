@@ -7,7 +7,7 @@ import Testing
 
 @testable import TandemWitness
 
-@Suite("A witness and its disk", .serialized, .timeLimit(.minutes(3)))
+@Suite("A witness and its disk", .serialized, .timeLimit(.minutes(30)))
 struct WhenTheDiskFails {
     private let file = PairFile(
         cluster: "orders", pin: .init(authority: "ab", systemIdentifier: .max, nodes: ["a", "b"]), record: Ledgers.paired())

@@ -7,7 +7,7 @@ import Testing
 @testable import TandemNetwork
 @testable import TandemWitness
 
-@Suite("Who is let in by a witness", .serialized, .timeLimit(.minutes(3)))
+@Suite("Who is let in by a witness", .serialized, .timeLimit(.minutes(30)))
 struct WhoIsLetIn {
     @Test func `a certificate of another authority is refused, although the name is the same`() throws {
         let place = try Place()
