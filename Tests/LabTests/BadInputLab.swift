@@ -124,6 +124,8 @@ final class BadInputLab {
                 // Locks, and the journal, in which every run of an agent stands.
                 !["/lock ", "setup.lock ", Self.state + "/journal"].contains(where: line.contains)
                     && !(postmaster != nil && line.contains("/postgresql-start.log "))
+                    // A running agent's note of its server, which is written when there is time.
+                    && !(postmaster != nil && line.contains(Self.state + "/postmaster "))
             }
         return files.sorted() + ["postmaster \(postmaster ?? 0)"]
     }

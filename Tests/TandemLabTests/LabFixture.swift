@@ -50,8 +50,8 @@ enum LabFixture {
     }
 }
 
-/// Root, nft and the program are needed; two labs at a time would only slow each other down.
-// A limit counts the time that a test waits for a thread, too, while hundreds of others run: what hangs is found by `./test`, which hears nothing.
+/// Root, nft and the program are needed; two labs at a time would only slow each other down. The limit counts the time that a test waits for a
+/// thread, too, while hundreds of others run: what hangs is found sooner by `./test`, which hears nothing.
 @Suite(.serialized, .enabled(if: LabFixture.canRun), .timeLimit(.minutes(30)))
 enum LabTests {}
 
