@@ -9,12 +9,13 @@ import Testing
     .serialized,
     .enabled(if: GuardedHost.canRun && PostgresPrograms.found != nil, "needs root, PostgreSQL and the program beside the tests"))
 struct GuardPostgresTests {
+    private func asPostgres(_ command: String) throws {
+        _ = try TwoHosts.run("/usr/sbin/runuser", ["-u", "postgres", "--", "/bin/sh", "-c", "cd /; " + command])
+    }
+
     @Test func aServerUnderLoadIsGoneBeforeTheLeaseEnds() throws {
         let bin = try #require(PostgresPrograms.found)
         let host = try GuardedHost()
-        func asPostgres(_ command: String) throws {
-            _ = try TwoHosts.run("/usr/sbin/runuser", ["-u", "postgres", "--", "/bin/sh", "-c", "cd /; " + command])
-        }
         _ = try TwoHosts.run("/bin/chown", ["-R", "postgres", host.folder])
         try host.takeAddresses()
         try asPostgres(
@@ -48,9 +49,6 @@ struct GuardPostgresTests {
     @Test func aServerWhoseDirectoryIsRenamedIsGoneToo() throws {
         let bin = try #require(PostgresPrograms.found)
         let host = try GuardedHost()
-        func asPostgres(_ command: String) throws {
-            _ = try TwoHosts.run("/usr/sbin/runuser", ["-u", "postgres", "--", "/bin/sh", "-c", "cd /; " + command])
-        }
         _ = try TwoHosts.run("/bin/chown", ["-R", "postgres", host.folder])
         try asPostgres(
             "\(bin)/initdb -N -A trust -D '\(host.data)' >/dev/null; \(bin)/pg_ctl -D '\(host.data)' -l '\(host.folder)/log' "

@@ -19,9 +19,7 @@ final class GuardStrays: Sendable {
 
     init() throws(SystemError) {
         wanted = try Bell()
-        let number = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard number >= 0 else { throw SystemError.last("open /proc", advice: "Mount /proc.") }
-        let processes = Descriptor(number)
+        let processes = try Self.processes()
         // Lives as long as the process.
         try OwnThread.start("guard strays", stackBytes: GuardProcess.stackBytes) {
             let found = UnsafeMutablePointer<cguard_process>.allocate(capacity: Self.room)
@@ -41,12 +39,19 @@ final class GuardStrays: Sendable {
         let servers = ProcessTable.processes(ofResolvedDirectory: directory)
         if let place = servers.lazy.compactMap({ ProcessTable.place(of: $0) }).first { return place }
         // Taken away before: the folder of that name is another one.
-        if let before, let proc = Text.proc {
-            var one = cguard_process()
-            let place = cguard_place(device: before.device, number: before.number)
-            if cguard_strays(proc.number, place, directory, &one, 1) > 0 { return before }
-        }
+        if let before, isTaken(before, besides: directory) { return before }
         return FilePlace(directory)
+    }
+
+    private func isTaken(_ place: FilePlace, besides directory: String) -> Bool {
+        do throws(SystemError) {
+            let processes = try Self.processes()
+            var one = cguard_process()
+            return cguard_strays(
+                processes.number, cguard_place(device: place.device, number: place.number), directory, &one, 1) > 0
+        } catch {
+            return false
+        }
     }
 
     /// - Parameter place: nil: not known.
@@ -73,10 +78,10 @@ final class GuardStrays: Sendable {
         }
     }
 
-    private enum Text {
-        static var proc: Descriptor? {
-            let number = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            return number < 0 ? nil : Descriptor(number)
-        }
+    /// One for each thread: a place in a list belongs to the descriptor.
+    private static func processes() throws(SystemError) -> Descriptor {
+        let number = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard number >= 0 else { throw SystemError.last("open /proc", advice: "Mount /proc.") }
+        return Descriptor(number)
     }
 }
